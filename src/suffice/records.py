@@ -1,0 +1,254 @@
+"""The nouns that the rooms exchange: frozen records with units in their names; imports nothing of ours.
+
+A `Figure` is a number that never loses its unit and its origin on the way to the screen. A `Profile` is what was
+measured of a target. Both turn into plain JSON and back (`as_json`, `Figure.from_json`, `Profile.from_json`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum, StrEnum
+from typing import Any
+
+PROFILE_SCHEMA = 1
+"""The version of the JSON that `Profile` writes; raised when a field changes its meaning or goes."""
+
+
+class Origin(StrEnum):
+    """Where a figure comes from."""
+
+    MEASURED = "measured"
+    ESTIMATED = "estimated"
+    LOOKED_UP = "looked up"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """A number with its unit and its origin.
+
+    `low` and `high` bound the value: for an estimate the range in which the truth is expected, for a measurement the
+    spread that `method` names. An estimate must state a range and a method; what was looked up, a source and a date.
+
+    Raises:
+        ValueError: if the origin's own fields are missing, or `low` ≤ `value` ≤ `high` does not hold.
+    """
+
+    value: float
+    unit: str
+    origin: Origin
+    low: float | None = None
+    high: float | None = None
+    method: str | None = None
+    source: str | None = None
+    date: str | None = None
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError(f"a figure must be finite, found {self.value} {self.unit}; leave out what is not known")
+        if self.origin is Origin.ESTIMATED and (self.low is None or self.high is None or not self.method):
+            raise ValueError(f"an estimate needs low, high and method; {self.value} {self.unit} lacks one")
+        if self.origin is Origin.LOOKED_UP and not (self.source and self.date):
+            raise ValueError(f"what was looked up needs source and date; {self.value} {self.unit} lacks one")
+        slack = 1e-9 * max(1.0, abs(self.value))
+        if (self.low is not None and self.low > self.value + slack) or (
+            self.high is not None and self.high < self.value - slack
+        ):
+            raise ValueError(f"{self.value} {self.unit} is outside its own range {self.low} to {self.high}")
+
+    def scaled(self, factor: float, unit: str) -> Figure:
+        """The same figure in another unit, e.g. J to kWh; `factor` must be positive."""
+        if factor <= 0:
+            raise ValueError(f"a change of unit needs a positive factor, found {factor}")
+        return Figure(
+            value=self.value * factor,
+            unit=unit,
+            origin=self.origin,
+            low=None if self.low is None else self.low * factor,
+            high=None if self.high is None else self.high * factor,
+            method=self.method,
+            source=self.source,
+            date=self.date,
+        )
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Figure:
+        """The figure that `as_json` wrote."""
+        return Figure(**{**data, "origin": Origin(data["origin"])})
+
+
+def measured(value: float, unit: str, **details: Any) -> Figure:
+    """A figure that was read off a clock, a counter or a gauge."""
+    return Figure(value=value, unit=unit, origin=Origin.MEASURED, **details)
+
+
+def estimated(value: float, unit: str, *, low: float, high: float, method: str, **details: Any) -> Figure:
+    """A figure that a model gave, with the range in which the truth is expected."""
+    return Figure(value=value, unit=unit, origin=Origin.ESTIMATED, low=low, high=high, method=method, **details)
+
+
+def looked_up(value: float, unit: str, *, source: str, date: str, **details: Any) -> Figure:
+    """A figure out of a dated table."""
+    return Figure(value=value, unit=unit, origin=Origin.LOOKED_UP, source=source, date=date, **details)
+
+
+def product(unit: str, method: str, *factors: Figure) -> Figure:
+    """The product of non-negative figures; their ranges multiply, and the weakest origin stays.
+
+    Ranges multiply end to end (all factors low, all factors high): the widest range that the factors allow, because
+    nothing is known about how their errors go together.
+    """
+    value = math.prod(f.value for f in factors)
+    low = math.prod(f.value if f.low is None else f.low for f in factors)
+    high = math.prod(f.value if f.high is None else f.high for f in factors)
+    origins = {f.origin for f in factors}
+    sources = "; ".join(dict.fromkeys(f.source for f in factors if f.source)) or None
+    date = min((f.date for f in factors if f.date), default=None)
+    if origins == {Origin.MEASURED}:
+        return measured(value, unit, method=method)
+    if origins == {Origin.LOOKED_UP}:
+        return looked_up(value, unit, source=sources or "", date=date or "", low=low, high=high, method=method)
+    return estimated(value, unit, low=low, high=high, method=method, source=sources, date=date)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Goal:
+    """What the user asked for; for a measurement only where the job runs and what it costs an hour."""
+
+    region: str | None = None
+    instance: str | None = None
+    rate_usd_per_h: float | None = None
+    use_instance_metadata: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """What is measured: today a training command, with the folder it is started in."""
+
+    command: tuple[str, ...]
+    cwd: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Note:
+    """A sentence for the reader: what was not measured and why (`warning`), or what is worth knowing (`info`)."""
+
+    text: str
+    level: str = "info"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """One quantity over time: `values[i]` was read at `at_s[i]` seconds after the start of the run."""
+
+    name: str
+    unit: str
+    at_s: tuple[float, ...]
+    values: tuple[float, ...]
+    rank: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.at_s) != len(self.values):
+            raise ValueError(f"series {self.name}: {len(self.at_s)} times but {len(self.values)} values")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loader:
+    """A `DataLoader` that the job read, and what held it back."""
+
+    name: str
+    role: str
+    dataset: str
+    batch_size: int | None
+    workers: int
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    limited_by: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rank:
+    """What one training process did; `split` holds the seconds of a step by part, `figures` the rest."""
+
+    rank: int
+    pid: int
+    device: str
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    split: Mapping[str, Figure] = field(default_factory=dict)
+    device_split: Mapping[str, Figure] = field(default_factory=dict)
+    loaders: tuple[Loader, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Profile:
+    """What was measured of a target in one run."""
+
+    run: str
+    target: Target
+    started: str
+    ended: str
+    exit_code: int
+    state: str
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    ranks: tuple[Rank, ...] = ()
+    series: tuple[Series, ...] = ()
+    notes: tuple[Note, ...] = ()
+    schema: int = PROFILE_SCHEMA
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Profile:
+        """The profile that `as_json` wrote.
+
+        Raises:
+            ValueError: if a newer suffice wrote it.
+        """
+        if data["schema"] > PROFILE_SCHEMA:
+            raise ValueError(
+                f"this profile has schema {data['schema']}, this suffice knows {PROFILE_SCHEMA} at most; update suffice"
+            )
+        return Profile(
+            **{
+                **data,
+                "target": Target(command=tuple(data["target"]["command"]), cwd=data["target"]["cwd"]),
+                "figures": _figures(data["figures"]),
+                "ranks": tuple(_rank(r) for r in data["ranks"]),
+                "series": tuple(
+                    Series(**{**s, "at_s": tuple(s["at_s"]), "values": tuple(s["values"])}) for s in data["series"]
+                ),
+                "notes": tuple(Note(**n) for n in data["notes"]),
+            }
+        )
+
+
+def as_json(record: Any) -> Any:
+    """A record, or a collection of records, as what `json.dumps` takes; fields that are None are left out."""
+    if isinstance(record, Enum):
+        return record.value
+    if is_dataclass(record) and not isinstance(record, type):
+        pairs = ((f.name, getattr(record, f.name)) for f in fields(record))
+        return {name: as_json(value) for name, value in pairs if value is not None}
+    if isinstance(record, Mapping):
+        return {key: as_json(value) for key, value in record.items()}
+    if isinstance(record, Sequence) and not isinstance(record, str):
+        return [as_json(value) for value in record]
+    return record
+
+
+def _figures(data: Mapping[str, Any]) -> dict[str, Figure]:
+    return {name: Figure.from_json(figure) for name, figure in data.items()}
+
+
+def _rank(data: Mapping[str, Any]) -> Rank:
+    loaders = (Loader(**{"batch_size": None, **each, "figures": _figures(each["figures"])}) for each in data["loaders"])
+    return Rank(
+        **{
+            **data,
+            "figures": _figures(data["figures"]),
+            "split": _figures(data["split"]),
+            "device_split": _figures(data["device_split"]),
+            "loaders": tuple(loaders),
+        }
+    )
