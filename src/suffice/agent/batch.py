@@ -1,0 +1,38 @@
+"""A batch as the loader or the model's caller made it -> how many samples and tokens it holds, by shape alone."""
+
+from collections.abc import Mapping
+
+LOOK_AT = 24
+
+
+def _tensors(torch, batch):
+    """The tensors of a nested batch, breadth first, among its first `LOOK_AT` parts."""
+    queue = [batch]
+    looked_at = 0
+    while queue and looked_at < LOOK_AT:
+        looked_at += 1
+        part = queue.pop(0)
+        if isinstance(part, torch.Tensor):
+            yield part
+        elif isinstance(part, Mapping):
+            queue.extend(part.values())
+        elif isinstance(part, (list, tuple)):
+            queue.extend(part[:LOOK_AT])
+
+
+def size(torch, batch):
+    """(samples, tokens, device): the first tensor's first axis and its kind of device, and the tokens, 0 if none.
+
+    Tokens are the elements of the first integer tensor of two axes: (sequences, length). Flags and labels of one
+    column are none.
+    """
+    samples, tokens, device = 0, 0, None
+    for tensor in _tensors(torch, batch):
+        shape = tensor.shape
+        if device is None:
+            device = tensor.device.type
+        if not samples and len(shape):
+            samples = int(shape[0])
+        if len(shape) == 2 and shape[1] > 1 and tensor.dtype in (torch.int64, torch.int32):
+            return samples, int(shape[0]) * int(shape[1]), device
+    return samples, tokens, device

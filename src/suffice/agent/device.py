@@ -1,0 +1,88 @@
+"""Changes of phase -> the GPU's own time by phase, from events on the job's stream; nothing ever waits for the GPU.
+
+The events are read when they have passed, steps later. The time between two of them is the stream's: it holds the
+kernels of the phase, and the time in which the GPU waited for the host or for data in it.
+"""
+
+from collections import deque
+
+from . import phases
+
+MARKS_PER_STEP = 48
+STEPS_ON_THE_WAY = 64
+MARK_COST_NS = 5_000
+SHARE_OF_STEP = 0.005
+
+
+class DeviceTimer:
+    """`tap` is the clock's; `arrived` yields (step index, [nanoseconds by phase]) of each step that can be told.
+
+    Between recorded steps it passes over as many as keep the cost of the marks under `SHARE_OF_STEP`.
+    """
+
+    def __init__(self, torch):
+        self.torch = torch
+        self.spare = []
+        self.on_the_way = deque()
+        self.skip = 0
+        self._restart()
+
+    def _restart(self):
+        """Record from here on; what is left of the current step is not a whole one."""
+        self.recording = True
+        self.partial = True
+        self._drop()
+
+    def _drop(self):
+        # The first mark may be the last of a step that is still on its way.
+        self.spare.extend(event for event, _ in getattr(self, "marks", ())[1:])
+        self.marks = []
+        self.cut_at = None
+
+    def tap(self, phase):
+        """A phase begins: record an event on the current stream."""
+        if not self.recording:
+            return
+        if len(self.marks) >= MARKS_PER_STEP or self.torch.cuda.is_current_stream_capturing():
+            self.recording = False
+            self._drop()
+            return
+        event = self.spare.pop() if self.spare else self.torch.cuda.Event(enable_timing=True)
+        event.record()
+        self.marks.append((event, phase))
+
+    def cut(self, phase):
+        """An optimiser's step has returned: what comes now may belong to the next step."""
+        self.tap(phase)
+        if self.recording:
+            self.cut_at = len(self.marks) - 1
+
+    def close(self, index, step_ns):
+        """The step that took `step_ns` on the host ended at the latest cut."""
+        if self.skip:
+            self.skip -= 1
+            if not self.skip:
+                self._restart()
+            return
+        cut = self.cut_at
+        if not self.recording or cut is None or len(self.on_the_way) >= STEPS_ON_THE_WAY:
+            self._restart()
+            return
+        step, self.marks, self.cut_at = self.marks[: cut + 1], self.marks[cut:], None
+        if self.partial:
+            self.partial = False
+            return
+        self.on_the_way.append((index, step))
+        self.skip = int(2 * MARK_COST_NS * len(step) / (SHARE_OF_STEP * max(1, step_ns)))
+        if self.skip:
+            self.recording = False
+            self._drop()
+
+    def arrived(self):
+        while self.on_the_way and self.on_the_way[0][1][-1][0].query():
+            index, marks = self.on_the_way.popleft()
+            totals = [0] * phases.COUNT
+            for (event, phase), (following, _) in zip(marks, marks[1:]):
+                totals[phase] += int(event.elapsed_time(following) * 1e6)
+            self.spare.extend(event for event, _ in marks[:-1])
+            yield index, totals

@@ -1,0 +1,97 @@
+"""One step's forward and backward passes -> the operations of their matrix products and convolutions, by precision.
+
+The formulas are torch's own (`torch.utils.flop_counter`). Its `FlopCounterMode` is not used as it is: its hooks on all
+modules would be seen by `torch.compile`, and a formula that fails would fail the job. The mode below runs each
+operation first and counts it afterwards. It is entered around the model's call and around `backward`, so it nests
+within whatever the job does. A compiled job is not counted: under any such mode torch would run it uncompiled.
+"""
+
+SAMPLED_STEPS = (3, 30)
+
+
+class FlopSampler:
+    """Counts in the steps of `SAMPLED_STEPS`; `refused` says why it does not, if so."""
+
+    def __init__(self, torch, modules):
+        self.torch = torch
+        self.modules = modules
+        self.mode = None
+        self.registry = None
+        self.refused = None
+        self.by_dtype = {}
+
+    def enter(self, step):
+        """Begin to count if this step is one of the sampled; True if so."""
+        if step not in SAMPLED_STEPS or self.refused or self.mode is not None:
+            return False
+        self.refused = self._refusal()
+        if self.refused:
+            return False
+        if self.registry is None:
+            self.registry = _registry(self.torch)
+        mode = _counting_mode(self._count)
+        mode.__enter__()
+        self.mode = mode
+        return True
+
+    def leave(self):
+        mode, self.mode = self.mode, None
+        if mode is not None:
+            mode.__exit__(None, None, None)
+
+    def take(self):
+        """The operations since the last call, by precision; empty where none were counted or a formula failed."""
+        taken, self.by_dtype = self.by_dtype, {}
+        return {} if self.refused else taken
+
+    def _refusal(self):
+        if self.torch._C._len_torch_dispatch_stack() > 0:
+            return "the job uses a dispatch mode of its own"
+        dynamo = self.modules.get("torch._dynamo.utils")
+        if dynamo is not None and dynamo.counters["stats"]["unique_graphs"]:
+            return "the job is compiled; counting would run it uncompiled"
+        return None
+
+    def _count(self, func, args, kwargs, result):
+        formula = self.registry.get(getattr(func, "_overloadpacket", func))
+        if formula is None:
+            return
+        try:
+            operations = int(formula(*args, **kwargs, out_val=result))
+        except Exception as error:
+            self.refused = "torch's formula for {} failed: {}".format(func, error)
+            return
+        first = result[0] if isinstance(result, (list, tuple)) else result
+        precision = str(getattr(first, "dtype", "unknown")).replace("torch.", "")
+        self.by_dtype[precision] = self.by_dtype.get(precision, 0) + operations
+
+
+def _registry(torch):
+    from torch.utils.flop_counter import flop_registry
+
+    aten = torch.ops.aten
+    # torch 2.13 has no formula for the processor's own attention kernels; the shapes are those of the GPU's.
+    twins = (
+        ("_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention"),
+        ("_scaled_dot_product_flash_attention_for_cpu_backward", "_scaled_dot_product_flash_attention_backward"),
+    )
+    registry = dict(flop_registry)
+    for ours, twin in twins:
+        if hasattr(aten, ours) and getattr(aten, twin, None) in registry:
+            registry.setdefault(getattr(aten, ours), registry[getattr(aten, twin)])
+    return registry
+
+
+def _counting_mode(count):
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Counting(TorchDispatchMode):
+        supports_higher_order_operators = True
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            kwargs = kwargs or {}
+            result = func(*args, **kwargs)
+            count(func, args, kwargs, result)
+            return result
+
+    return Counting()

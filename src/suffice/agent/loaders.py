@@ -1,0 +1,132 @@
+"""Loaders and what happens between their batches -> which of them train, which evaluate, how long each kept waiting.
+
+An iteration over a loader is presumed from the state of autograd and of the models, and booked over
+(`steps.Steps.recast`) where it turns out otherwise: at its first `backward`, or at its end if there was none.
+"""
+
+import weakref
+
+from . import phases
+
+UNKNOWN, TRAINING, EVALUATION = "unknown", "training", "evaluation"
+
+
+class Loader:
+    """One `DataLoader` of the job; times in nanoseconds. `role` is what it has been used for, training before all."""
+
+    def __init__(self, number, owner):
+        self.number = number
+        self.owner = _reference(owner)
+        self.role = UNKNOWN
+        self.evaluates = False
+        self.checkpoint = None
+        self.size = (0, 0, None)
+        self.fetches = self.wait_ns = self.first_wait_ns = self.samples = self.tokens = 0
+
+
+class Loaders:
+    """Knows each loader by itself or, where an iterator was made behind our back, by its data set."""
+
+    def __init__(self, clock, steps, spool):
+        self.clock = clock
+        self.steps = steps
+        self.spool = spool
+        self.known = {}
+        self.current = None
+
+    def of(self, owner, description):
+        """The loader of that owner; `description` is called once, for a new one."""
+        loader = self.known.get(id(owner))
+        if loader is None or loader.owner() is not owner:
+            loader = self.known[id(owner)] = Loader(len(self.known), owner)
+            self.spool.message("loader described", number=loader.number, **description(owner))
+        return loader
+
+    def iteration_begins(self, loader, looks_like_evaluation):
+        """`looks_like_evaluation`: autograd is off, or every model is in evaluation mode."""
+        loader.evaluates = looks_like_evaluation or loader.role == EVALUATION
+        self._turn(loader)
+        loader.checkpoint = self.steps.checkpoint()
+
+    def fetch_begins(self, loader):
+        self._turn(loader)
+        self.clock.enter(phases.WAIT)
+        return self.clock.since
+
+    def _turn(self, loader):
+        self.current = loader
+        self.clock.rest(loader.evaluates)
+        if not loader.evaluates:
+            self.steps.batch_wanted()
+
+    def fetch_ends(self, loader, begun_ns, size, phase):
+        """`phase`: what the time until the model is called will be booked to."""
+        self.clock.leave()
+        waited_ns = self.clock.since - begun_ns
+        if loader.fetches == 0:
+            loader.first_wait_ns = waited_ns
+        loader.fetches += 1
+        loader.wait_ns += waited_ns
+        loader.size = size
+        loader.samples += size[0]
+        loader.tokens += size[1]
+        if not loader.evaluates:
+            self.steps.count(size)
+            if phase != phases.OTHER:
+                self.clock.rest(False, phase)
+
+    def iteration_ends(self, loader):
+        self.clock.leave()
+        if loader.checkpoint is not None:
+            if not loader.evaluates:
+                self.steps.recast(loader.checkpoint, phases.TO_EVALUATION)
+            if loader.role == UNKNOWN:
+                loader.role = EVALUATION
+        loader.checkpoint = None
+        self.clock.rest(False)
+
+    def backward_begins(self):
+        """Whatever loader is being read, it trains."""
+        loader = self.current
+        if loader is not None and loader.checkpoint is not None:
+            if loader.evaluates:
+                self.steps.recast(loader.checkpoint, phases.TO_TRAINING)
+                self.steps.count(loader.size)
+            loader.role = TRAINING
+            loader.evaluates = False
+            loader.checkpoint = None
+        if self.clock.evaluating:
+            self.clock.rest(False)
+
+    def write(self):
+        """The state of each loader; later ones replace earlier ones."""
+        names = ("number", "role", "fetches", "wait_ns", "first_wait_ns", "samples", "tokens")
+        for loader in list(self.known.values()):
+            self.spool.message("loader", **{name: getattr(loader, name) for name in names})
+
+
+def describe(loader):
+    """What a reader of the report needs to recognise a `DataLoader` by."""
+    dataset = getattr(loader, "dataset", None)
+    return {
+        "dataset": type(dataset).__name__,
+        "batch_size": getattr(loader, "batch_size", None),
+        "workers": getattr(loader, "num_workers", 0),
+        "prefetch_factor": getattr(loader, "prefetch_factor", None),
+        "persistent_workers": bool(getattr(loader, "persistent_workers", False)),
+        "pin_memory": bool(getattr(loader, "pin_memory", False)),
+        "sampler": type(getattr(loader, "sampler", None)).__name__,
+        "loader": type(loader).__name__,
+    }
+
+
+def describe_dataset(dataset):
+    """The same for an iterator whose loader was never seen."""
+    return {"dataset": type(dataset).__name__, "workers": 0, "loader": "unknown"}
+
+
+def _reference(owner):
+    try:
+        return weakref.ref(owner)
+    except TypeError:  # a list, say, cannot be referred to weakly
+        return lambda: owner

@@ -1,0 +1,82 @@
+"""Entries and exits -> exclusive time by phase: every nanosecond belongs to exactly one phase, so the parts sum up.
+
+The clock is an argument, so that the arithmetic can be tested without a job.
+"""
+
+import time
+
+WAIT, COPY, FORWARD, BACKWARD, OPTIMISER, OTHER, EVAL_WAIT, EVAL_FORWARD, EVAL_OTHER = range(9)
+NAMES = (
+    "wait_for_data",
+    "copy",
+    "forward",
+    "backward",
+    "optimiser",
+    "other",
+    "evaluation_wait",
+    "evaluation_forward",
+    "evaluation_other",
+)
+COUNT = len(NAMES)
+# What a phase is called while the job evaluates, and the way back.
+TO_EVALUATION = (
+    EVAL_WAIT,
+    EVAL_OTHER,
+    EVAL_FORWARD,
+    EVAL_OTHER,
+    EVAL_OTHER,
+    EVAL_OTHER,
+    EVAL_WAIT,
+    EVAL_FORWARD,
+    EVAL_OTHER,
+)
+TO_TRAINING = (WAIT, COPY, FORWARD, BACKWARD, OPTIMISER, OTHER, WAIT, FORWARD, OTHER)
+
+
+class PhaseClock:
+    """Sums nanoseconds by phase in `totals`; `tap`, if set, is told of each change of phase."""
+
+    __slots__ = ("evaluating", "now", "phase", "since", "stack", "tap", "totals")
+
+    def __init__(self, now=time.perf_counter_ns):
+        self.now = now
+        self.tap = None
+        self.restart()
+
+    def restart(self):
+        self.totals = [0] * COUNT
+        self.phase = OTHER
+        self.stack = []
+        self.evaluating = False
+        self.since = self.now()
+
+    def _turn(self, phase):
+        moment = self.now()
+        self.totals[self.phase] += moment - self.since
+        self.since = moment
+        self.phase = phase
+        if self.tap is not None:
+            self.tap(phase)
+
+    def enter(self, phase):
+        self.stack.append(self.phase)
+        self._turn(TO_EVALUATION[phase] if self.evaluating else phase)
+
+    def leave(self):
+        self._turn(self.stack.pop() if self.stack else self.ground())
+
+    def ground(self):
+        """The phase of whatever lies between the marked ones."""
+        return EVAL_OTHER if self.evaluating else OTHER
+
+    def rest(self, evaluating, phase=OTHER):
+        """Back to the top level, where an exception may have kept an exit from being marked."""
+        if self.stack or evaluating != self.evaluating or phase != OTHER or self.phase != self.ground():
+            del self.stack[:]
+            self.evaluating = evaluating
+            self._turn(TO_EVALUATION[phase] if evaluating else phase)
+
+    def settle(self):
+        """Book the time until now and return the moment, in nanoseconds of the clock."""
+        self._turn(self.phase)
+        return self.since

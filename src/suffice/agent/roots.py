@@ -1,0 +1,157 @@
+"""The live modules and optimisers -> the modules whose calls are the forward pass, wrapped one by one.
+
+A root is a module with parameters that an optimiser holds, and nobody's child. Where a root is never called itself
+(Lightning calls `training_step`), its children take its place, level by level. A call is timed through the module's
+`_compiled_call_impl`, which torch asks first in `__call__` and leaves out of copies and of saved files: a hook in the
+module's own dictionaries would be pickled with it. Nothing of a wrapped module is kept alive.
+"""
+
+import gc
+import weakref
+
+LIMIT = 64
+LEVELS = 6
+
+
+def find(torch):
+    """The root modules, and the optimisers found on the way."""
+    module_type, optimiser_type = torch.nn.Module, torch.optim.Optimizer
+    modules, optimisers, kinds = [], [], {}
+    for thing in gc.get_objects():
+        kind = type(thing)
+        known = kinds.get(kind)
+        if known is None:
+            bases = kind.__mro__
+            known = kinds[kind] = 1 if module_type in bases else 2 if optimiser_type in bases else 0
+        if known == 1:
+            modules.append(thing)
+        elif known == 2:
+            optimisers.append(thing)
+    held = {id(p) for o in optimisers for group in getattr(o, "param_groups", ()) for p in group["params"]}
+    children = {id(c) for m in modules for c in m.__dict__.get("_modules", {}).values() if c is not None}
+    roots = [m for m in modules if id(m) not in children and _owns(m, held)]
+    return roots[:LIMIT], optimisers
+
+
+def _owns(module, held):
+    if "_modules" not in module.__dict__ or "_parameters" not in module.__dict__:
+        return False  # made without Module.__init__
+    parameters = module.parameters()
+    return any(id(p) in held for p in parameters) if held else any(p.requires_grad for p in parameters)
+
+
+class RootCall:
+    """Stands in a module's `_compiled_call_impl` and marks each call; saved or copied it is None, torch's default."""
+
+    __slots__ = ("begin", "called", "end", "inner", "is_compiling", "module", "__weakref__")
+
+    def __init__(self, module, begin, end, is_compiling):
+        self.module = weakref.ref(module)
+        self.inner = module.__dict__.get("_compiled_call_impl")
+        self.begin = begin
+        self.end = end
+        self.is_compiling = is_compiling
+        self.called = False
+
+    def __call__(self, *args, **kwargs):
+        call = self.inner or self.module()._call_impl
+        if self.is_compiling():
+            return call(*args, **kwargs)
+        self.called = True
+        self.begin(self, args, kwargs)
+        try:
+            return call(*args, **kwargs)
+        finally:
+            self.end()
+
+    def __reduce__(self):
+        return type(None), ()
+
+    def took_part(self):
+        """Whether the latest backward pass reached the module."""
+        module = self.module()
+        return module is not None and any(p.grad is not None for p in module.parameters())
+
+    def remove(self):
+        module = self.module()
+        if module is not None and module.__dict__.get("_compiled_call_impl") is self:
+            if self.inner is None:
+                del module.__dict__["_compiled_call_impl"]
+            else:
+                module.__dict__["_compiled_call_impl"] = self.inner
+
+
+class Roots:
+    """Finds and wraps the roots, and goes down a level where one is not called."""
+
+    def __init__(self, torch, begin, end):
+        self.torch = torch
+        self.marks = begin, end, torch.compiler.is_compiling
+        self.calls = []
+        self.levels_left = LEVELS
+        self.found = False
+        self.counting = None
+
+    def search(self, insist):
+        """Look for the roots, if `insist` even where there is no optimiser yet; returns the optimisers."""
+        roots, optimisers = find(self.torch)
+        if optimisers or insist:
+            self.found = True
+            self.levels_left = LEVELS
+            self._wrap(roots)
+        return optimisers
+
+    def settle(self):
+        """After a step: the roots that were not called give way to their children. True once nothing moves."""
+        if not self.levels_left:
+            return True
+        idle = [c for c in self.calls if not c.called and c.took_part()]
+        self.levels_left -= 1
+        below = [child for call in idle for child in _children_with_parameters(call.module())]
+        if not below or len(self.calls) + len(below) > LIMIT:
+            self.levels_left = 0
+            return True
+        for call in idle:
+            call.remove()
+        self.calls = [c for c in self.calls if c not in idle]
+        self._wrap(below)
+        return False
+
+    def _wrap(self, modules):
+        for module in modules:
+            if hasattr(type(module), "_wrapped_call_impl"):
+                call = RootCall(module, *self.marks)
+                module.__dict__["_compiled_call_impl"] = call
+                self.calls.append(call)
+
+    def any_called(self):
+        return any(c.called for c in self.calls)
+
+    def training(self):
+        """Whether any of them is in training mode; None where there is none."""
+        modules = [m for m in (c.module() for c in self.calls) if m is not None]
+        return any(m.training for m in modules) if modules else None
+
+    def device_type(self):
+        """The kind of device that the first parameter of the first root lies on, or None."""
+        for call in self.calls:
+            parameter = next(iter(call.module().parameters()), None) if call.module() is not None else None
+            if parameter is not None:
+                return parameter.device.type
+        return None
+
+    def counts_samples(self, module):
+        """Whether this is the module whose input tells a step's samples: the first that was ever asked about."""
+        if self.counting is None or self.counting() is None:
+            self.counting = weakref.ref(module)
+        return self.counting() is module
+
+    def remove(self):
+        for call in self.calls:
+            call.remove()
+        self.calls = []
+        self.found = False
+
+
+def _children_with_parameters(module):
+    return [c for c in module.children() if next(iter(c.parameters()), None) is not None]

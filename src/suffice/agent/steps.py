@@ -1,0 +1,184 @@
+"""Marks of the hooks -> one row per optimiser step: its time by phase, its samples, tokens and losses.
+
+A step ends where an optimiser's `step` returned, the last one before the next training batch is asked for or, without
+a loader, before the same optimiser steps again. What follows (a scheduler, logging) belongs to the next step, so the
+steps tile the loop: the parts sum up to its wall time.
+
+Steps of a job that never calls an optimiser of torch end with `backward`, once `PATIENCE` of them have shown it.
+
+To stay bounded the record thins out: after `FULL_ROWS` rows each row holds two steps, then four, and so on.
+"""
+
+import time
+
+from . import phases
+
+FULL_ROWS = 50_000
+ROWS_PER_STRIDE = 25_000
+PATIENCE = 64
+
+COUNTED = 1  # the operations of this step were counted, which slowed it
+FORWARD_UNKNOWN = 2  # the modules whose calls are the forward pass were not known yet
+BY_BACKWARD = 4  # no optimiser was seen: the step ended with backward
+
+
+class _Sums:
+    """What has come together since the last optimiser step, or what that step closed."""
+
+    __slots__ = ("backwards", "cpu_ns", "flags", "losses", "samples", "tokens", "totals")
+
+    def __init__(self):
+        self.totals = [0] * phases.COUNT
+        self.samples = self.tokens = self.backwards = self.cpu_ns = self.flags = 0
+        self.losses = []
+
+    def add(self, other):
+        self.totals = [a + b for a, b in zip(self.totals, other.totals)]
+        self.samples += other.samples
+        self.tokens += other.tokens
+        self.backwards += other.backwards
+        self.cpu_ns += other.cpu_ns
+        self.flags |= other.flags
+        self.losses += other.losses
+
+
+class Steps:
+    """Writes the rows ("step", [last index, steps, end_ns, cpu_ns, samples, tokens, flags, *ns by phase])."""
+
+    def __init__(self, clock, spool, cpu_now=time.process_time_ns):
+        self.clock = clock
+        self.spool = spool
+        self.cpu_now = cpu_now
+        self.index = 0
+        self.begun_ns = None
+        self.end_ns = 0
+        self.now = _Sums()
+        self.frozen = None
+        self.freezes = 0
+        self.stepped = set()
+        self.optimiser_seen = False
+        self.by_backward = False
+        self.on_close = None
+        self.stride = 1
+        self.rows_left = FULL_ROWS
+        self.group = _Sums()
+        self.group_count = 0
+        self.group_end_ns = 0
+
+    def begin(self):
+        """The loop begins with its first mark; what came before is the job's start-up."""
+        if self.begun_ns is None:
+            self.clock.restart()
+            self.begun_ns = self.clock.since
+            self.cpu_ns = self.cpu_now()
+            self.spool.message("loop", begun_ns=self.begun_ns)
+
+    def batch_wanted(self):
+        """A training batch is about to be fetched: an optimiser step that waits to be closed was the last of its step."""
+        if self.by_backward and self.now.backwards:
+            self._freeze(BY_BACKWARD)
+        if self.frozen is not None:
+            self._close()
+
+    def current(self, has_loader):
+        """The index of the step that is being made. Without a loader a closed step is noticed only when it ends."""
+        return self.index if has_loader or self.frozen is None else self.index + 1
+
+    def count(self, size):
+        """`size`: the (samples, tokens, …) of a batch that this step trains on."""
+        self.now.samples += size[0]
+        self.now.tokens += size[1]
+
+    def forward_begins(self):
+        """Without a loader a step found by its backward ends where the next forward pass begins."""
+        if self.by_backward and self.now.backwards:
+            self.batch_wanted()
+
+    def backward_ended(self):
+        self.now.backwards += 1
+        if not self.optimiser_seen and self.now.backwards >= PATIENCE:
+            self.by_backward = True
+
+    def optimiser_begins(self, key):
+        self.optimiser_seen = True
+        self.by_backward = False
+        if key in self.stepped and self.frozen is not None:
+            self._close()
+
+    def optimiser_ended(self, key):
+        self._freeze(0)
+        self.stepped.add(key)
+
+    def _freeze(self, flags):
+        moment = self.clock.settle()
+        cpu_ns = self.cpu_now()
+        now = self.now
+        now.totals, self.clock.totals = self.clock.totals, [0] * phases.COUNT
+        now.cpu_ns, self.cpu_ns = cpu_ns - self.cpu_ns, cpu_ns
+        now.flags |= flags
+        if self.frozen is None:
+            self.frozen = now
+        else:
+            self.frozen.add(now)
+        self.now = _Sums()
+        self.freezes += 1
+        self.end_ns = moment
+
+    def _close(self):
+        step, self.frozen = self.frozen, None
+        self.stepped.clear()
+        if self.on_close is not None:
+            self.on_close(self.index, step)
+        count = max(1, step.backwards) if step.flags & BY_BACKWARD else 1
+        self._keep(step, count)
+        self.index += count
+
+    def _keep(self, step, count):
+        self.group.add(step)
+        self.group_count += count
+        if self.group_count >= self.stride:
+            self._write_group(self.index + count - 1)
+        if self.spool.due(self.end_ns):
+            self.spool.flush()
+
+    def _write_group(self, last):
+        g = self.group
+        row = [last, self.group_count, self.end_ns, g.cpu_ns, g.samples, g.tokens, g.flags]
+        self.spool.row("step", row + g.totals)
+        self.group = _Sums()
+        self.group_count = 0
+        self.rows_left -= 1
+        if self.rows_left == 0:
+            self.stride *= 2
+            self.rows_left = ROWS_PER_STRIDE
+
+    def finish(self):
+        """Close what is open, and write what came after the last step as the tail."""
+        if self.begun_ns is None:
+            return
+        self.batch_wanted()
+        if self.group_count:
+            self._write_group(self.index - 1)
+        self.clock.settle()
+        self.spool.message("tail", end_ns=self.clock.since, totals=self.clock.totals, steps=self.index)
+
+    def checkpoint(self):
+        """What an iteration over a loader of unknown role starts from; see `recast`."""
+        self.clock.settle()
+        return self.freezes, list(self.clock.totals), self.now.samples, self.now.tokens
+
+    def recast(self, checkpoint, to_phase):
+        """Book what came since the checkpoint to other phases, unless an optimiser has stepped since.
+
+        An iteration that never led to a step was an evaluation; one that was taken for an evaluation but did, was not.
+        """
+        freezes, before, samples, tokens = checkpoint
+        if freezes != self.freezes:
+            return
+        self.clock.settle()
+        after, result = self.clock.totals, list(before)
+        for phase in range(phases.COUNT):
+            result[to_phase[phase]] += after[phase] - before[phase]
+        self.clock.totals = result
+        if to_phase is phases.TO_EVALUATION:
+            self.now.samples, self.now.tokens = samples, tokens

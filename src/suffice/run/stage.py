@@ -1,0 +1,63 @@
+"""The agent's source -> a folder for `PYTHONPATH`, and the environment that brings it into the user's processes.
+
+The folder is named by the content of the agent, so that versions don't meet and the user's Python compiles it once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+PACKAGE = "suffice_agent"
+
+
+def stage_agent(cache: Path) -> Path:
+    """Lay the agent out below `cache`, if it is not there yet, and return the folder to put on `PYTHONPATH`.
+
+    Raises:
+        OSError: if `cache` can't be written and does not hold the agent already.
+    """
+    sources = {p.name: p.read_bytes() for p in _agent_folder().glob("*.py")}
+    digest = hashlib.sha256(b"".join(name.encode() + text for name, text in sorted(sources.items()))).hexdigest()
+    folder = cache / f"agent-{digest[:16]}"
+    if not folder.is_dir():
+        _write(folder, sources)
+    return folder
+
+
+def _write(folder: Path, sources: Mapping[str, bytes]) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        draft = Path(scratch, "draft")
+        package = draft / PACKAGE
+        package.mkdir(parents=True)
+        for name, text in sources.items():
+            target = draft / "sitecustomize.py" if name == "boot.py" else package / name
+            target.write_bytes(text)
+        try:
+            draft.rename(folder)
+        except OSError:  # another suffice was quicker
+            if not folder.is_dir():
+                raise
+
+
+def environment(base: Mapping[str, str], stage: Path, spool: Path) -> dict[str, str]:
+    """The environment `base` with the agent in it; the user's own `PYTHONPATH` follows the agent's."""
+    users = base.get("PYTHONPATH")
+    path = str(stage) if not users else f"{stage}{os.pathsep}{users}"
+    return {**base, "PYTHONPATH": path, "SUFFICE_STAGE": str(stage), "SUFFICE_SPOOL": str(spool)}
+
+
+def _agent_folder() -> Path:
+    with resources.as_file(resources.files("suffice") / "agent") as folder:
+        return folder
+
+
+def remove(folder: Path) -> None:
+    """Remove a spool folder; what can't be removed stays."""
+    shutil.rmtree(folder, ignore_errors=True)
