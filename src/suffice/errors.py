@@ -1,0 +1,43 @@
+"""What can go wrong that the user can mend; each message says what happened, what was found, and what to do next.
+
+SufficeError            exit 2
+├── CommandError        126/127   the user's command can't be started
+├── RunUnknownError     2         no such run in the ledger
+├── LedgerError         2         the ledger can't be read: newer schema, damaged, no permission
+├── GoalError           2         suffice.toml or a flag asks for something that does not exist
+└── MissingExtraError   2         an optional dependency is not installed
+"""
+
+from __future__ import annotations
+
+
+class SufficeError(Exception):
+    """The root: the command line prints the message, and a hint if there is one, and ends with `exit_code`."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, hint: str | None = None, exit_code: int | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+        if exit_code is not None:
+            self.exit_code = exit_code
+
+
+class CommandError(SufficeError):
+    """The user's command could not be started; `exit_code` is the one that shells use."""
+
+
+class RunUnknownError(SufficeError):
+    """A run was asked for that the ledger does not hold."""
+
+
+class LedgerError(SufficeError):
+    """The ledger can't be read or written."""
+
+
+class GoalError(SufficeError):
+    """A goal names something that does not exist, or is out of bounds."""
+
+
+class MissingExtraError(SufficeError):
+    """An optional dependency is needed; the hint is its install command."""

@@ -1,0 +1,67 @@
+"""/sys/class/powercap -> joules of the processor packages and their memory, where the kernel lets a user read them.
+
+The counters are of the whole machine, so the machine's busy processor time comes with them: the job's share of the one
+tells its share of the other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+from suffice.measure.meters.tree import ProcessTree
+
+
+class RaplMeter:
+    """Joules since the meter was made, by domain; a counter that wraps around is carried on."""
+
+    key = "rapl"
+
+    def __init__(self, folder: Path = Path("/sys/class/powercap")) -> None:
+        zones = sorted(folder.glob("intel-rapl:*")) if folder.is_dir() else []
+        self.zones = {z: name for z in zones if (name := _text(z / "name")) and _counted(z.name, name)}
+        self.last = {z: joules for z in self.zones if (joules := _microjoules(z)) is not None}
+        self.joules = dict.fromkeys(self.last, 0.0)
+        self.unavailable = None if self.last else _reason(folder, self.zones)
+
+    def read(self, tree: ProcessTree) -> dict[str, float]:
+        """`package_j`, `dram_j` where there is one, and `machine_busy_s`: processor seconds of everything that runs."""
+        totals: dict[str, float] = {}
+        for zone in self.last:
+            now = _microjoules(zone)
+            if now is None:
+                continue
+            step = now - self.last[zone]
+            if step < 0:
+                step += float(_text(zone / "max_energy_range_uj") or 0)
+            self.last[zone] = now
+            self.joules[zone] += max(0.0, step) / 1e6
+            name = "dram_j" if self.zones[zone] == "dram" else "package_j"
+            totals[name] = totals.get(name, 0.0) + self.joules[zone]
+        times = psutil.cpu_times()
+        busy_s = sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
+        return {**totals, "machine_busy_s": busy_s} if totals else {}
+
+
+def _counted(zone: str, name: str) -> bool:
+    """Packages hold their cores; memory is a part of its own. `psys` would count both again."""
+    return (zone.count(":") == 1 and name.startswith("package")) or name == "dram"
+
+
+def _reason(folder: Path, zones: dict[Path, str]) -> str:
+    if not zones:
+        return f"{folder} has no RAPL counters: virtual machines hide them"
+    return f"{folder} is there but can't be read: `chmod a+r {folder}/intel-rapl*/energy_uj` as root allows it"
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
+
+
+def _microjoules(zone: Path) -> float | None:
+    text = _text(zone / "energy_uj")
+    return float(text) if text and text.isdigit() else None
