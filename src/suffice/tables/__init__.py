@@ -4,7 +4,7 @@ Each fact is a row of a CSV file beside this one, with its source and date; docs
 comes from, under which licence, and how to refresh it. The readers are pure and know no clock and no network.
 """
 
-from suffice.tables.devices import Gpu, memory_w_per_gib, recognise_gpu
+from suffice.tables.devices import Gpu, Memory, memory, recognise_gpu
 from suffice.tables.instances import Instance, Price, find_instance, find_price
 from suffice.tables.processors import Processor, hosts_of, recognise_processor
 from suffice.tables.ranges import Range
@@ -14,6 +14,7 @@ from suffice.tables.versions import Version, newest_versions
 __all__ = [
     "Gpu",
     "Instance",
+    "Memory",
     "Price",
     "Processor",
     "Range",
@@ -23,7 +24,7 @@ __all__ = [
     "find_price",
     "find_region",
     "hosts_of",
-    "memory_w_per_gib",
+    "memory",
     "newest_versions",
     "recognise_gpu",
     "recognise_processor",

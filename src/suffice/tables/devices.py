@@ -38,7 +38,22 @@ def recognise_gpu(name: str) -> Gpu | None:
     return None
 
 
-def memory_w_per_gib() -> Range:
-    """The power of a GiB of DRAM: idle, ordinary, and busy, in W."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Memory:
+    """The power of DRAM in W per GiB, while the machine idles and while its processors are all busy."""
+
+    idle_w_per_gib: Range
+    full_w_per_gib: Range
+    source: str
+    date: str
+
+
+def memory() -> Memory:
+    """The power of memory; one row for all kinds, because no machine tells which kind it has."""
     (row,) = read_rows("memory")
-    return range_in(row, "w_per_gib")
+    return Memory(
+        idle_w_per_gib=range_in(row, "idle_w_per_gib"),
+        full_w_per_gib=range_in(row, "full_w_per_gib"),
+        source=row["source"],
+        date=row["date"],
+    )

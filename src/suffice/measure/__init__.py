@@ -1,0 +1,1 @@
+"""A target in, its profile out: where the time, energy, money and carbon of a run went."""
