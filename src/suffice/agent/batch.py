@@ -1,11 +1,20 @@
 """A batch as the loader or the model's caller made it -> how many samples and tokens it holds, by shape alone."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Optional
+
+    Size = tuple[int, int, Optional[str]]
 
 LOOK_AT = 24
 
 
-def _tensors(torch, batch):
+def _tensors(torch: Any, batch: Any) -> Iterator[Any]:
     """The tensors of a nested batch, breadth first, among its first `LOOK_AT` parts."""
     queue = [batch]
     looked_at = 0
@@ -20,7 +29,7 @@ def _tensors(torch, batch):
             queue.extend(part[:LOOK_AT])
 
 
-def size(torch, batch):
+def size(torch: Any, batch: Any) -> Size:
     """(samples, tokens, device): the first tensor's first axis and its kind of device, and the tokens, 0 if none.
 
     Tokens are the elements of the first integer tensor of two axes: (sequences, length). Flags and labels of one

@@ -6,19 +6,26 @@ Staged as `sitecustomize.py`. It must cost nothing where torch is never imported
 import os
 import sys
 
+TYPE_CHECKING = False  # neither `typing` nor `__future__` is imported for it: what needs a name is quoted
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any, Optional
 
-def _begin_session(here):
+
+def _begin_session(here: str) -> None:
     """Load the staged package from its folder, which is on `sys.path` no longer."""
     import importlib.util
 
     folder = os.path.join(here, "suffice_agent")
-    spec = importlib.util.spec_from_file_location(
+    spec: Any = importlib.util.spec_from_file_location(
         "suffice_agent", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
     )
     package = importlib.util.module_from_spec(spec)
     sys.modules["suffice_agent"] = package
     spec.loader.exec_module(package)
-    from suffice_agent import session
+    from suffice_agent import session  # type: ignore[import-not-found]  # its name once staged
 
     session.begin(sys.modules["torch"])
 
@@ -26,11 +33,13 @@ def _begin_session(here):
 class _TorchFinder:
     """Finds torch as everybody else does, and runs `then` once its import has ended."""
 
-    def __init__(self, then):
+    def __init__(self, then: "Callable[[], None]") -> None:
         self.then = then
         self.finding = False
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(
+        self, name: str, path: "Optional[Sequence[str]]" = None, target: "Optional[ModuleType]" = None
+    ) -> "Optional[ModuleSpec]":
         if name != "torch" or self.finding:
             return None
         self.finding = True
@@ -46,11 +55,11 @@ class _TorchFinder:
             self._watch(loader)
         return spec
 
-    def _watch(self, loader):
+    def _watch(self, loader: "Any") -> None:
         # An attribute of this one loader object, taken away again: the module's loader stays what it was.
         original = loader.exec_module
 
-        def exec_module(module):
+        def exec_module(module: "ModuleType") -> None:
             try:
                 del loader.exec_module
             except AttributeError:
@@ -60,7 +69,7 @@ class _TorchFinder:
                 if self in sys.meta_path:
                     sys.meta_path.remove(self)
                 self.then()
-            except Exception:  # the job goes on without us
+            except Exception:  # noqa: S110 - the job goes on without us
                 pass
 
         try:
@@ -69,7 +78,7 @@ class _TorchFinder:
             pass
 
 
-def _chain(here):
+def _chain(here: str) -> None:
     """Run the sitecustomize that this file hides, or leave no trace, as if there were none."""
     from importlib.machinery import PathFinder
 
@@ -83,7 +92,7 @@ def _chain(here):
     spec.loader.exec_module(module)
 
 
-def _boot():
+def _boot() -> None:
     here = os.path.dirname(os.path.realpath(__file__))
     sys.path[:] = [p for p in sys.path if os.path.realpath(p) != here]
     spool = os.environ.get("SUFFICE_SPOOL")

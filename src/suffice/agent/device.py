@@ -4,9 +4,18 @@ The events are read when they have passed, steps later. The time between two of 
 kernels of the phase, and the time in which the GPU waited for the host or for data in it.
 """
 
+from __future__ import annotations
+
 from collections import deque
+from typing import TYPE_CHECKING
 
 from . import phases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    Mark = tuple[Any, int]  # an event, and the phase that it begins
 
 MARKS_PER_STEP = 48
 STEPS_ON_THE_WAY = 64
@@ -20,26 +29,26 @@ class DeviceTimer:
     Between recorded steps it passes over as many as keep the cost of the marks under `SHARE_OF_STEP`.
     """
 
-    def __init__(self, torch):
+    def __init__(self, torch: Any) -> None:
         self.torch = torch
-        self.spare = []
-        self.on_the_way = deque()
+        self.spare: list[Any] = []
+        self.on_the_way: deque[tuple[int, list[Mark]]] = deque()
         self.skip = 0
         self._restart()
 
-    def _restart(self):
+    def _restart(self) -> None:
         """Record from here on; what is left of the current step is not a whole one."""
         self.recording = True
         self.partial = True
         self._drop()
 
-    def _drop(self):
+    def _drop(self) -> None:
         # The first mark may be the last of a step that is still on its way.
         self.spare.extend(event for event, _ in getattr(self, "marks", ())[1:])
-        self.marks = []
-        self.cut_at = None
+        self.marks: list[Mark] = []
+        self.cut_at: int | None = None
 
-    def tap(self, phase):
+    def tap(self, phase: int) -> None:
         """A phase begins: record an event on the current stream."""
         if not self.recording:
             return
@@ -51,13 +60,13 @@ class DeviceTimer:
         event.record()
         self.marks.append((event, phase))
 
-    def cut(self, phase):
+    def cut(self, phase: int) -> None:
         """An optimiser's step has returned: what comes now may belong to the next step."""
         self.tap(phase)
         if self.recording:
             self.cut_at = len(self.marks) - 1
 
-    def close(self, index, step_ns):
+    def close(self, index: int, step_ns: int) -> None:
         """The step that took `step_ns` on the host ended at the latest cut."""
         if self.skip:
             self.skip -= 1
@@ -78,7 +87,7 @@ class DeviceTimer:
             self.recording = False
             self._drop()
 
-    def arrived(self):
+    def arrived(self) -> Iterator[tuple[int, list[int]]]:
         while self.on_the_way and self.on_the_way[0][1][-1][0].query():
             index, marks = self.on_the_way.popleft()
             totals = [0] * phases.COUNT

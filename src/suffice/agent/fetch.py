@@ -5,6 +5,8 @@ lies outside `fetch` (a worker waiting for its next index) is not counted. The l
 `fetch`, so that a reader knows whether the worker's state of the moment means anything.
 """
 
+from __future__ import annotations
+
 import mmap
 import os
 import struct
@@ -39,21 +41,21 @@ BYTES_AFTER_NS = 1_000_000  # reading the bytes costs some microseconds, more wi
 class Readings:
     """Run-queue time of this thread and bytes of this process from /proc, through descriptors that are opened once."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.schedule = _open("/proc/thread-self/schedstat")
         self.io = _open("/proc/self/io")
 
-    def run_queue_ns(self):
+    def run_queue_ns(self) -> int:
         """Time ready to run but without a processor, or -1 where the kernel does not say."""
         try:
-            return int(os.pread(self.schedule, 64, 0).split()[1])
+            return int(os.pread(self.schedule, 64, 0).split()[1])  # type: ignore[arg-type]  # None: caught
         except (OSError, TypeError, ValueError, IndexError):
             return UNKNOWN
 
-    def bytes_moved(self):
+    def bytes_moved(self) -> tuple[int, int]:
         """(read, written) through system calls, or (-1, -1)."""
         try:
-            fields = os.pread(self.io, 256, 0).split()
+            fields = os.pread(self.io, 256, 0).split()  # type: ignore[arg-type]  # None: caught
             return int(fields[1]), int(fields[3])
         except (OSError, TypeError, ValueError, IndexError):
             return UNKNOWN, UNKNOWN
@@ -62,7 +64,7 @@ class Readings:
 class FetchPage:
     """The page of one process; `fetched` adds a batch."""
 
-    def __init__(self, folder, worker, intra_op_threads):
+    def __init__(self, folder: str, worker: int, intra_op_threads: int) -> None:
         self.readings = Readings()
         self.thread = threading.get_ident()
         self.totals = dict.fromkeys(FIELDS, 0)
@@ -72,11 +74,11 @@ class FetchPage:
         self.first_bytes = self.readings.bytes_moved()
         self.page = _shared_page(os.path.join(folder, "{pid}-{begun}.fetch".format(**self.totals)))
 
-    def begin(self):
+    def begin(self) -> tuple[int, int, int]:
         BUSY.pack_into(self.page, 0, 1)
         return time.perf_counter_ns(), time.process_time_ns(), self.readings.run_queue_ns()
 
-    def end(self, begun, items):
+    def end(self, begun: tuple[int, int, int], items: int) -> None:
         totals = self.totals
         wall = time.perf_counter_ns() - begun[0]
         processor = time.process_time_ns() - begun[1]
@@ -97,7 +99,7 @@ class FetchPage:
         PAGE.pack_into(self.page, 0, *totals.values())
 
 
-def _shared_page(path):
+def _shared_page(path: str) -> mmap.mmap:
     """A mapped file whose blocks were written first: mapping a hole on a full disk would kill the process later."""
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -108,7 +110,7 @@ def _shared_page(path):
         os.close(descriptor)
 
 
-def _open(path):
+def _open(path: str) -> int | None:
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -6,21 +6,33 @@ operation first and counts it afterwards. It is entered around the model's call 
 within whatever the job does. A compiled job is not counted: under any such mode torch would run it uncompiled.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import ModuleType
+    from typing import Any
+
+    Count = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]
+    Formulas = dict[Any, Callable[..., Any]]
+
 SAMPLED_STEPS = (3, 30)
 
 
 class FlopSampler:
     """Counts in the steps of `SAMPLED_STEPS`; `refused` says why it does not, if so."""
 
-    def __init__(self, torch, modules):
+    def __init__(self, torch: Any, modules: Mapping[str, ModuleType]) -> None:
         self.torch = torch
         self.modules = modules
-        self.mode = None
-        self.registry = None
-        self.refused = None
-        self.by_dtype = {}
+        self.mode: Any = None
+        self.registry: Formulas | None = None
+        self.refused: str | None = None
+        self.by_dtype: dict[str, int] = {}
 
-    def enter(self, step):
+    def enter(self, step: int) -> bool:
         """Begin to count if this step is one of the sampled; True if so."""
         if step not in SAMPLED_STEPS or self.refused or self.mode is not None:
             return False
@@ -34,17 +46,17 @@ class FlopSampler:
         self.mode = mode
         return True
 
-    def leave(self):
+    def leave(self) -> None:
         mode, self.mode = self.mode, None
         if mode is not None:
             mode.__exit__(None, None, None)
 
-    def take(self):
+    def take(self) -> dict[str, int]:
         """The operations since the last call, by precision; empty where none were counted or a formula failed."""
         taken, self.by_dtype = self.by_dtype, {}
         return {} if self.refused else taken
 
-    def _refusal(self):
+    def _refusal(self) -> str | None:
         if self.torch._C._len_torch_dispatch_stack() > 0:
             return "the job uses a dispatch mode of its own"
         dynamo = self.modules.get("torch._dynamo.utils")
@@ -52,8 +64,8 @@ class FlopSampler:
             return "the job is compiled; counting would run it uncompiled"
         return None
 
-    def _count(self, func, args, kwargs, result):
-        formula = self.registry.get(getattr(func, "_overloadpacket", func))
+    def _count(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        formula = self.registry.get(getattr(func, "_overloadpacket", func))  # type: ignore[union-attr]  # `enter` made it
         if formula is None:
             return
         try:
@@ -66,7 +78,7 @@ class FlopSampler:
         self.by_dtype[precision] = self.by_dtype.get(precision, 0) + operations
 
 
-def _registry(torch):
+def _registry(torch: Any) -> Formulas:
     from torch.utils.flop_counter import flop_registry
 
     aten = torch.ops.aten
@@ -82,13 +94,15 @@ def _registry(torch):
     return registry
 
 
-def _counting_mode(count):
+def _counting_mode(count: Count) -> Any:
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    class Counting(TorchDispatchMode):
+    class Counting(TorchDispatchMode):  # type: ignore[misc]  # torch is Any
         supports_higher_order_operators = True
 
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
             kwargs = kwargs or {}
             result = func(*args, **kwargs)
             count(func, args, kwargs, result)

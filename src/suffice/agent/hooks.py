@@ -4,18 +4,30 @@ Every wrapper calls the original exactly once, with what it was given, and lets 
 keeps private are looked for first: one that is missing is reported, and the rest goes on without it.
 """
 
+from __future__ import annotations
+
 import functools
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .session import Session
+
+    Hooked = Callable[..., Any]
+    Make = Callable[[Hooked], Hooked]
 
 
 class Patches:
     """What was replaced, and by what, so that it can be put back."""
 
-    def __init__(self):
-        self.done = []
-        self.missing = []
+    def __init__(self) -> None:
+        self.done: list[tuple[Any, str, Hooked, Hooked]] = []
+        self.missing: list[str] = []
 
-    def replace(self, owner, name, make):
+    def replace(self, owner: Any, name: str, make: Make) -> None:
         """Replace `owner.name` by `make(original)`."""
         original = getattr(owner, name, None)
         if original is None:
@@ -25,7 +37,7 @@ class Patches:
         setattr(owner, name, wrapper)
         self.done.append((owner, name, original, wrapper))
 
-    def undo(self):
+    def undo(self) -> None:
         """Put back what is still ours; somebody's later wrapper around ours stays, and ours then only passes on."""
         for owner, name, original, wrapper in reversed(self.done):
             if getattr(owner, name, None) is wrapper:
@@ -33,11 +45,11 @@ class Patches:
         self.done = []
 
 
-def around_next(session):
+def around_next(session: Session) -> Make:
     """`_BaseDataLoaderIter.__next__`: where every batch of every loader comes from, with workers or without."""
 
-    def make(original):
-        def __next__(iterator):
+    def make(original: Hooked) -> Hooked:
+        def __next__(iterator: Any) -> Any:  # noqa: N807 - the name that it stands for
             token = session.fetch_begins(iterator)
             if token is None:
                 return original(iterator)
@@ -57,11 +69,11 @@ def around_next(session):
     return make
 
 
-def around_iter(session):
+def around_iter(session: Session) -> Make:
     """`DataLoader.__iter__`: where workers are started, and where an iterator's loader is known."""
 
-    def make(original):
-        def __iter__(loader):
+    def make(original: Hooked) -> Hooked:
+        def __iter__(loader: Any) -> Any:  # noqa: N807 - the name that it stands for
             token = session.iteration_begins(loader)
             try:
                 iterator = original(loader)
@@ -75,11 +87,11 @@ def around_iter(session):
     return make
 
 
-def around_backward(session, is_compiling):
+def around_backward(session: Session, is_compiling: Callable[[], bool]) -> Make:
     """`torch.autograd.backward`, which `Tensor.backward` looks up at each call."""
 
-    def make(original):
-        def backward(tensors, *args, **kwargs):
+    def make(original: Hooked) -> Hooked:
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
             if is_compiling():
                 return original(tensors, *args, **kwargs)
             token = session.backward_begins(tensors)
@@ -93,11 +105,11 @@ def around_backward(session, is_compiling):
     return make
 
 
-def around_scale(session):
+def around_scale(session: Session) -> Make:
     """`GradScaler.scale`: the loss before it is scaled."""
 
-    def make(original):
-        def scale(scaler, outputs):
+    def make(original: Hooked) -> Hooked:
+        def scale(scaler: Any, outputs: Any) -> Any:
             scaled = original(scaler, outputs)
             session.scaled(outputs, scaled)
             return scaled
@@ -107,11 +119,11 @@ def around_scale(session):
     return make
 
 
-def around_compile(session):
+def around_compile(session: Session) -> Make:
     """`torch.compile`, also called by `Module.compile`: from here on other modules may be the roots."""
 
-    def make(original):
-        def compile(*args, **kwargs):  # noqa: A001 - the name that it stands for
+    def make(original: Hooked) -> Hooked:
+        def compile(*args: Any, **kwargs: Any) -> Any:  # noqa: A001 - the name that it stands for
             session.compile_called()
             return original(*args, **kwargs)
 
@@ -120,11 +132,11 @@ def around_compile(session):
     return make
 
 
-def around_fetch(session):
+def around_fetch(session: Session) -> Make:
     """`fetch` of the loader's fetchers, in whichever process it runs."""
 
-    def make(original):
-        def fetch(fetcher, indices):
+    def make(original: Hooked) -> Hooked:
+        def fetch(fetcher: Any, indices: Any) -> Any:
             token = session.worker_begins()
             try:
                 return original(fetcher, indices)
@@ -136,7 +148,7 @@ def around_fetch(session):
     return make
 
 
-def install(session, torch):
+def install(session: Session, torch: Any) -> tuple[Patches, list[Any]]:
     """Wrap what there is; returns the patches and the handles of the optimisers' hooks."""
     patches, handles = Patches(), []
     is_compiling = torch.compiler.is_compiling
@@ -150,11 +162,11 @@ def install(session, torch):
     patches.replace(torch.amp.GradScaler, "scale", around_scale(session))
     patches.replace(torch, "compile", around_compile(session))
 
-    def before_step(optimiser, args, kwargs):
+    def before_step(optimiser: Any, args: Any, kwargs: Any) -> None:  # noqa: ARG001 - torch passes them
         if not is_compiling():
             session.optimiser_begins(optimiser)
 
-    def after_step(optimiser, args, kwargs):
+    def after_step(optimiser: Any, args: Any, kwargs: Any) -> None:  # noqa: ARG001 - torch passes them
         if not is_compiling():
             session.optimiser_ends(optimiser)
 

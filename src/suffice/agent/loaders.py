@@ -4,9 +4,21 @@ An iteration over a loader is presumed from the state of autograd and of the mod
 (`steps.Steps.recast`) where it turns out otherwise: at its first `backward`, or at its end if there was none.
 """
 
+from __future__ import annotations
+
 import weakref
+from typing import TYPE_CHECKING
 
 from . import phases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .batch import Size
+    from .phases import PhaseClock
+    from .spool import Spool
+    from .steps import Checkpoint, Steps
 
 UNKNOWN, TRAINING, EVALUATION = "unknown", "training", "evaluation"
 
@@ -14,27 +26,27 @@ UNKNOWN, TRAINING, EVALUATION = "unknown", "training", "evaluation"
 class Loader:
     """One `DataLoader` of the job; times in nanoseconds. `role` is what it has been used for, training before all."""
 
-    def __init__(self, number, owner):
+    def __init__(self, number: int, owner: Any) -> None:
         self.number = number
         self.owner = _reference(owner)
         self.role = UNKNOWN
         self.evaluates = False
-        self.checkpoint = None
-        self.size = (0, 0, None)
+        self.checkpoint: Checkpoint | None = None
+        self.size: Size = (0, 0, None)
         self.fetches = self.wait_ns = self.first_wait_ns = self.samples = self.tokens = 0
 
 
 class Loaders:
     """Knows each loader by itself or, where an iterator was made behind our back, by its data set."""
 
-    def __init__(self, clock, steps, spool):
+    def __init__(self, clock: PhaseClock, steps: Steps, spool: Spool) -> None:
         self.clock = clock
         self.steps = steps
         self.spool = spool
-        self.known = {}
-        self.current = None
+        self.known: dict[int, Loader] = {}
+        self.current: Loader | None = None
 
-    def of(self, owner, description):
+    def of(self, owner: Any, description: Callable[[Any], dict[str, Any]]) -> Loader:
         """The loader of that owner; `description` is called once, for a new one."""
         loader = self.known.get(id(owner))
         if loader is None or loader.owner() is not owner:
@@ -42,24 +54,24 @@ class Loaders:
             self.spool.message("loader described", number=loader.number, **description(owner))
         return loader
 
-    def iteration_begins(self, loader, looks_like_evaluation):
+    def iteration_begins(self, loader: Loader, looks_like_evaluation: bool) -> None:
         """`looks_like_evaluation`: autograd is off, or every model is in evaluation mode."""
         loader.evaluates = looks_like_evaluation or loader.role == EVALUATION
         self._turn(loader)
         loader.checkpoint = self.steps.checkpoint()
 
-    def fetch_begins(self, loader):
+    def fetch_begins(self, loader: Loader) -> int:
         self._turn(loader)
         self.clock.enter(phases.WAIT)
         return self.clock.since
 
-    def _turn(self, loader):
+    def _turn(self, loader: Loader) -> None:
         self.current = loader
         self.clock.rest(loader.evaluates)
         if not loader.evaluates:
             self.steps.batch_wanted()
 
-    def fetch_ends(self, loader, begun_ns, size, phase):
+    def fetch_ends(self, loader: Loader, begun_ns: int, size: Size, phase: int) -> None:
         """`phase`: what the time until the model is called will be booked to."""
         self.clock.leave()
         waited_ns = self.clock.since - begun_ns
@@ -75,7 +87,7 @@ class Loaders:
             if phase != phases.OTHER:
                 self.clock.rest(False, phase)
 
-    def iteration_ends(self, loader):
+    def iteration_ends(self, loader: Loader) -> None:
         self.clock.leave()
         if loader.checkpoint is not None:
             if not loader.evaluates:
@@ -85,7 +97,7 @@ class Loaders:
         loader.checkpoint = None
         self.clock.rest(False)
 
-    def backward_begins(self):
+    def backward_begins(self) -> None:
         """Whatever loader is being read, it trains."""
         loader = self.current
         if loader is not None and loader.checkpoint is not None:
@@ -98,14 +110,14 @@ class Loaders:
         if self.clock.evaluating:
             self.clock.rest(False)
 
-    def write(self):
+    def write(self) -> None:
         """The state of each loader; later ones replace earlier ones."""
         names = ("number", "role", "fetches", "wait_ns", "first_wait_ns", "samples", "tokens")
         for loader in list(self.known.values()):
             self.spool.message("loader", **{name: getattr(loader, name) for name in names})
 
 
-def describe(loader):
+def describe(loader: Any) -> dict[str, Any]:
     """What a reader of the report needs to recognise a `DataLoader` by."""
     dataset = getattr(loader, "dataset", None)
     return {
@@ -120,12 +132,12 @@ def describe(loader):
     }
 
 
-def describe_dataset(dataset):
+def describe_dataset(dataset: Any) -> dict[str, Any]:
     """The same for an iterator whose loader was never seen."""
     return {"dataset": type(dataset).__name__, "workers": 0, "loader": "unknown"}
 
 
-def _reference(owner):
+def _reference(owner: Any) -> Callable[[], Any]:
     try:
         return weakref.ref(owner)
     except TypeError:  # a list, say, cannot be referred to weakly

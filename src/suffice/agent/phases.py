@@ -3,7 +3,13 @@
 The clock is an argument, so that the arithmetic can be tested without a job.
 """
 
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 WAIT, COPY, FORWARD, BACKWARD, OPTIMISER, OTHER, EVAL_WAIT, EVAL_FORWARD, EVAL_OTHER = range(9)
 NAMES = (
@@ -38,19 +44,19 @@ class PhaseClock:
 
     __slots__ = ("evaluating", "now", "phase", "since", "stack", "tap", "totals")
 
-    def __init__(self, now=time.perf_counter_ns):
+    def __init__(self, now: Callable[[], int] = time.perf_counter_ns) -> None:
         self.now = now
-        self.tap = None
+        self.tap: Callable[[int], None] | None = None
         self.restart()
 
-    def restart(self):
+    def restart(self) -> None:
         self.totals = [0] * COUNT
         self.phase = OTHER
-        self.stack = []
+        self.stack: list[int] = []
         self.evaluating = False
         self.since = self.now()
 
-    def _turn(self, phase):
+    def _turn(self, phase: int) -> None:
         moment = self.now()
         self.totals[self.phase] += moment - self.since
         self.since = moment
@@ -58,25 +64,25 @@ class PhaseClock:
         if self.tap is not None:
             self.tap(phase)
 
-    def enter(self, phase):
+    def enter(self, phase: int) -> None:
         self.stack.append(self.phase)
         self._turn(TO_EVALUATION[phase] if self.evaluating else phase)
 
-    def leave(self):
+    def leave(self) -> None:
         self._turn(self.stack.pop() if self.stack else self.ground())
 
-    def ground(self):
+    def ground(self) -> int:
         """The phase of whatever lies between the marked ones."""
         return EVAL_OTHER if self.evaluating else OTHER
 
-    def rest(self, evaluating, phase=OTHER):
+    def rest(self, evaluating: bool, phase: int = OTHER) -> None:
         """Back to the top level, where an exception may have kept an exit from being marked."""
         if self.stack or evaluating != self.evaluating or phase != OTHER or self.phase != self.ground():
             del self.stack[:]
             self.evaluating = evaluating
             self._turn(TO_EVALUATION[phase] if evaluating else phase)
 
-    def settle(self):
+    def settle(self) -> int:
         """Book the time until now and return the moment, in nanoseconds of the clock."""
         self._turn(self.phase)
         return self.since

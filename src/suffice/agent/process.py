@@ -1,15 +1,25 @@
 """The process that the agent rides in -> facts about it: Python, torch, rank, optimisers, memory at the end."""
 
+from __future__ import annotations
+
 import os
 import platform
 import sys
 import time
 import types
+from typing import TYPE_CHECKING
 
 from .spool import VERSION
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
 
-def describe(torch):
+    from .roots import Roots
+    from .spool import Spool
+
+
+def describe(torch: Any) -> dict[str, Any]:
     """What is known once torch has been imported."""
     return {
         "protocol": VERSION,
@@ -23,7 +33,7 @@ def describe(torch):
     }
 
 
-def facts(torch, roots):
+def facts(torch: Any, roots: Roots) -> dict[str, Any]:
     """What is known once a step has been made."""
     rank, world = _rank(torch)
     modules = [m for m in (c.module() for c in roots.calls) if m is not None]
@@ -44,7 +54,7 @@ def facts(torch, roots):
     }
 
 
-def at_end(torch, on_gpu):
+def at_end(torch: Any, on_gpu: bool) -> dict[str, Any]:
     """What is known when the process ends."""
     if not on_gpu:
         return {"compiled": _graphs() > 0}
@@ -55,7 +65,7 @@ def at_end(torch, on_gpu):
     }
 
 
-def name_optimiser(spool, optimiser):
+def name_optimiser(spool: Spool, optimiser: Any) -> None:
     """Tell which optimiser it is, and how its step is done."""
     group = optimiser.param_groups[0] if optimiser.param_groups else {}
     modes = {name: group[name] for name in ("fused", "foreach") if isinstance(group.get(name), bool)}
@@ -63,7 +73,7 @@ def name_optimiser(spool, optimiser):
     spool.message("optimiser", name=type(optimiser).__name__, tensors=tensors, **modes)
 
 
-def _rank(torch):
+def _rank(torch: Any) -> tuple[int, int]:
     distributed = torch.distributed
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
@@ -73,19 +83,19 @@ def _rank(torch):
         return 0, 1
 
 
-def _device_name(torch, parameter):
+def _device_name(torch: Any, parameter: Any) -> str | None:
     if parameter is not None and parameter.device.type == "cuda":
-        return torch.cuda.get_device_name(parameter.device)
+        return torch.cuda.get_device_name(parameter.device)  # type: ignore[no-any-return]
     return None
 
 
-def _graphs():
+def _graphs() -> int:
     """How many graphs dynamo has compiled; it is never imported for the question."""
     dynamo = sys.modules.get("torch._dynamo.utils")
     return 0 if dynamo is None else dynamo.counters["stats"]["unique_graphs"]
 
 
-def keep_from_dynamo(torch, package):
+def keep_from_dynamo(torch: Any, package: str | None) -> None:
     """Tell `torch.compile` to run our own functions as they are, should it ever meet one."""
     skip = getattr(getattr(torch._C, "_dynamo", None), "eval_frame", None)
     skip = getattr(skip, "skip_code", None)
@@ -97,7 +107,7 @@ def keep_from_dynamo(torch, package):
                 skip(code)
 
 
-def _codes(things, module_name):
+def _codes(things: Iterable[Any], module_name: str) -> Iterator[types.CodeType]:
     for thing in list(things):
         if isinstance(thing, type) and thing.__module__ == module_name:
             for code in _codes(vars(thing).values(), module_name):
@@ -111,7 +121,7 @@ def _codes(things, module_name):
                     yield code
 
 
-def _nested(code):
+def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -119,7 +129,7 @@ def _nested(code):
                 yield inner
 
 
-def at_worker_exit(finish):
+def at_worker_exit(finish: Callable[[], None]) -> None:
     """A forked child of `multiprocessing` leaves without `atexit`, through its own finalizers."""
     util = sys.modules.get("multiprocessing.util")
     process = sys.modules.get("multiprocessing.process")

@@ -6,16 +6,29 @@ A root is a module with parameters that an optimiser holds, and nobody's child. 
 module's own dictionaries would be pickled with it. Nothing of a wrapped module is kept alive.
 """
 
+from __future__ import annotations
+
 import gc
 import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    Begin = Callable[["RootCall", tuple[Any, ...], dict[str, Any]], None]
+    End = Callable[[], None]
 
 LIMIT = 64
 LEVELS = 6
 
 
-def find(torch):
+def find(torch: Any) -> tuple[list[Any], list[Any]]:
     """The root modules, and the optimisers found on the way."""
     module_type, optimiser_type = torch.nn.Module, torch.optim.Optimizer
+    modules: list[Any]
+    optimisers: list[Any]
+    kinds: dict[type, int]
     modules, optimisers, kinds = [], [], {}
     for thing in gc.get_objects():
         kind = type(thing)
@@ -33,7 +46,7 @@ def find(torch):
     return roots[:LIMIT], optimisers
 
 
-def _owns(module, held):
+def _owns(module: Any, held: set[int]) -> bool:
     if "_modules" not in module.__dict__ or "_parameters" not in module.__dict__:
         return False  # made without Module.__init__
     parameters = module.parameters()
@@ -43,18 +56,18 @@ def _owns(module, held):
 class RootCall:
     """Stands in a module's `_compiled_call_impl` and marks each call; saved or copied it is None, torch's default."""
 
-    __slots__ = ("begin", "called", "end", "inner", "is_compiling", "module", "__weakref__")
+    __slots__ = ("__weakref__", "begin", "called", "end", "inner", "is_compiling", "module")
 
-    def __init__(self, module, begin, end, is_compiling):
+    def __init__(self, module: Any, begin: Begin, end: End, is_compiling: Callable[[], bool]) -> None:
         self.module = weakref.ref(module)
-        self.inner = module.__dict__.get("_compiled_call_impl")
+        self.inner: Callable[..., Any] | None = module.__dict__.get("_compiled_call_impl")
         self.begin = begin
         self.end = end
         self.is_compiling = is_compiling
         self.called = False
 
-    def __call__(self, *args, **kwargs):
-        call = self.inner or self.module()._call_impl
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        call = self.inner or self.module()._call_impl  # type: ignore[union-attr]  # it is being called
         if self.is_compiling():
             return call(*args, **kwargs)
         self.called = True
@@ -64,15 +77,15 @@ class RootCall:
         finally:
             self.end()
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()
 
-    def took_part(self):
+    def took_part(self) -> bool:
         """Whether the latest backward pass reached the module."""
         module = self.module()
         return module is not None and any(p.grad is not None for p in module.parameters())
 
-    def remove(self):
+    def remove(self) -> None:
         module = self.module()
         if module is not None and module.__dict__.get("_compiled_call_impl") is self:
             if self.inner is None:
@@ -84,15 +97,15 @@ class RootCall:
 class Roots:
     """Finds and wraps the roots, and goes down a level where one is not called."""
 
-    def __init__(self, torch, begin, end):
+    def __init__(self, torch: Any, begin: Begin, end: End) -> None:
         self.torch = torch
         self.marks = begin, end, torch.compiler.is_compiling
-        self.calls = []
+        self.calls: list[RootCall] = []
         self.levels_left = LEVELS
         self.found = False
-        self.counting = None
+        self.counting: weakref.ref[Any] | None = None
 
-    def search(self, insist):
+    def search(self, insist: bool) -> list[Any]:
         """Look for the roots, if `insist` even where there is no optimiser yet; returns the optimisers."""
         roots, optimisers = find(self.torch)
         if optimisers or insist:
@@ -101,7 +114,7 @@ class Roots:
             self._wrap(roots)
         return optimisers
 
-    def settle(self):
+    def settle(self) -> bool:
         """After a step: the roots that were not called give way to their children. True once nothing moves."""
         if not self.levels_left:
             return True
@@ -117,41 +130,41 @@ class Roots:
         self._wrap(below)
         return False
 
-    def _wrap(self, modules):
+    def _wrap(self, modules: Iterable[Any]) -> None:
         for module in modules:
             if hasattr(type(module), "_wrapped_call_impl"):
                 call = RootCall(module, *self.marks)
                 module.__dict__["_compiled_call_impl"] = call
                 self.calls.append(call)
 
-    def any_called(self):
+    def any_called(self) -> bool:
         return any(c.called for c in self.calls)
 
-    def training(self):
+    def training(self) -> bool | None:
         """Whether any of them is in training mode; None where there is none."""
         modules = [m for m in (c.module() for c in self.calls) if m is not None]
         return any(m.training for m in modules) if modules else None
 
-    def device_type(self):
+    def device_type(self) -> str | None:
         """The kind of device that the first parameter of the first root lies on, or None."""
         for call in self.calls:
-            parameter = next(iter(call.module().parameters()), None) if call.module() is not None else None
+            parameter = next(iter(call.module().parameters()), None) if call.module() is not None else None  # type: ignore[union-attr]
             if parameter is not None:
-                return parameter.device.type
+                return parameter.device.type  # type: ignore[no-any-return]
         return None
 
-    def counts_samples(self, module):
+    def counts_samples(self, module: Any) -> bool:
         """Whether this is the module whose input tells a step's samples: the first that was ever asked about."""
         if self.counting is None or self.counting() is None:
             self.counting = weakref.ref(module)
         return self.counting() is module
 
-    def remove(self):
+    def remove(self) -> None:
         for call in self.calls:
             call.remove()
         self.calls = []
         self.found = False
 
 
-def _children_with_parameters(module):
+def _children_with_parameters(module: Any) -> list[Any]:
     return [c for c in module.children() if next(iter(c.parameters()), None) is not None]

@@ -5,9 +5,16 @@ at once where steps are slow, so a SIGKILL costs at most the last second of the 
 read-only ends the record, never the job.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 VERSION = 1
 FLUSH_EVERY_NS = 500_000_000
@@ -18,38 +25,38 @@ FILE_LIMIT_BYTES = 256 << 20
 class Spool:
     """The record of this process; `error` says why it ended early, if it did."""
 
-    def __init__(self, folder, now=time.perf_counter_ns):
+    def __init__(self, folder: str, now: Callable[[], int] = time.perf_counter_ns) -> None:
         self.folder = folder
         self.now = now
-        self.descriptor = None
-        self.error = None
-        self.identity = None
-        self.preamble = []
-        self.waiting = []
-        self.rows = {}
+        self.descriptor: int | None = None
+        self.error: str | None = None
+        self.identity: tuple[int, int] | None = None
+        self.preamble: list[dict[str, Any]] = []
+        self.waiting: list[dict[str, Any]] = []
+        self.rows: dict[str, list[Sequence[float]]] = {}
         self.row_count = 0
         self.written = 0
         self.flushed_ns = now()
         self.path = os.path.join(folder, "{}-{}.jsonl".format(os.getpid(), self.flushed_ns))
 
-    def message(self, kind, **fields):
+    def message(self, kind: str, **fields: Any) -> None:
         """Keep a message of its own; it goes out with the next batch."""
         self._close_rows()
         self.waiting.append({"kind": kind, "at": self.now(), **fields})
 
-    def preface(self, kind, **fields):
+    def preface(self, kind: str, **fields: Any) -> None:
         """Keep a message that goes out before the first other one, or never."""
         self.preamble.append({"kind": kind, "at": self.now(), **fields})
 
-    def row(self, kind, values):
+    def row(self, kind: str, values: Sequence[float]) -> None:
         """Keep one row of a table; rows of a kind that follow each other share a line."""
         self.rows.setdefault(kind, []).append(values)
         self.row_count += 1
 
-    def due(self, moment):
+    def due(self, moment: int) -> bool:
         return moment - self.flushed_ns >= FLUSH_EVERY_NS or self.row_count >= BATCH
 
-    def flush(self):
+    def flush(self) -> None:
         """Write what waits. Never raises."""
         self._close_rows()
         self.flushed_ns = self.now()
@@ -63,13 +70,13 @@ class Spool:
             self.error = str(error)
         del self.waiting[:]
 
-    def _close_rows(self):
+    def _close_rows(self) -> None:
         if self.row_count:
             self.waiting.extend({"kind": kind, "rows": rows} for kind, rows in self.rows.items())
             self.rows = {}
             self.row_count = 0
 
-    def _write(self, text):
+    def _write(self, text: bytes) -> None:
         if self.written + len(text) > FILE_LIMIT_BYTES:
             raise OSError("the record reached its limit of {} bytes".format(FILE_LIMIT_BYTES))
         if self.descriptor is None:
@@ -85,16 +92,16 @@ class Spool:
             self.written += sent
             text = text[sent:]
 
-    def _identity(self):
-        status = os.fstat(self.descriptor)
+    def _identity(self) -> tuple[int, int]:
+        status = os.fstat(self.descriptor)  # type: ignore[arg-type]  # asked of an open file alone
         return status.st_dev, status.st_ino
 
-    def close(self):
+    def close(self) -> None:
         """Write what waits and let go of the file. Never raises."""
         self.flush()
         self.abandon()
 
-    def abandon(self):
+    def abandon(self) -> None:
         """Let go of the file as it is: in a forked child it is the parent's."""
         if self.descriptor is not None:
             try:

@@ -9,9 +9,21 @@ Steps of a job that never calls an optimiser of torch end with `backward`, once 
 To stay bounded the record thins out: after `FULL_ROWS` rows each row holds two steps, then four, and so on.
 """
 
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING
 
 from . import phases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .batch import Size
+    from .phases import PhaseClock
+    from .spool import Spool
+
+    Checkpoint = tuple[int, list[int], int, int]  # freezes, totals by phase, samples, tokens
 
 FULL_ROWS = 50_000
 ROWS_PER_STRIDE = 25_000
@@ -27,12 +39,12 @@ class _Sums:
 
     __slots__ = ("backwards", "cpu_ns", "flags", "losses", "samples", "tokens", "totals")
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.totals = [0] * phases.COUNT
         self.samples = self.tokens = self.backwards = self.cpu_ns = self.flags = 0
-        self.losses = []
+        self.losses: list[float] = []  # an int is a ticket of `loss.DeviceLosses`
 
-    def add(self, other):
+    def add(self, other: _Sums) -> None:
         self.totals = [a + b for a, b in zip(self.totals, other.totals)]
         self.samples += other.samples
         self.tokens += other.tokens
@@ -45,27 +57,27 @@ class _Sums:
 class Steps:
     """Writes the rows ("step", [last index, steps, end_ns, cpu_ns, samples, tokens, flags, *ns by phase])."""
 
-    def __init__(self, clock, spool, cpu_now=time.process_time_ns):
+    def __init__(self, clock: PhaseClock, spool: Spool, cpu_now: Callable[[], int] = time.process_time_ns) -> None:
         self.clock = clock
         self.spool = spool
         self.cpu_now = cpu_now
         self.index = 0
-        self.begun_ns = None
+        self.begun_ns: int | None = None
         self.end_ns = 0
         self.now = _Sums()
-        self.frozen = None
+        self.frozen: _Sums | None = None
         self.freezes = 0
-        self.stepped = set()
+        self.stepped: set[int] = set()
         self.optimiser_seen = False
         self.by_backward = False
-        self.on_close = None
+        self.on_close: Callable[[int, _Sums], None] | None = None
         self.stride = 1
         self.rows_left = FULL_ROWS
         self.group = _Sums()
         self.group_count = 0
         self.group_end_ns = 0
 
-    def begin(self):
+    def begin(self) -> None:
         """The loop begins with its first mark; what came before is the job's start-up."""
         if self.begun_ns is None:
             self.clock.restart()
@@ -73,43 +85,43 @@ class Steps:
             self.cpu_ns = self.cpu_now()
             self.spool.message("loop", begun_ns=self.begun_ns)
 
-    def batch_wanted(self):
-        """A training batch is about to be fetched: an optimiser step that waits to be closed was the last of its step."""
+    def batch_wanted(self) -> None:
+        """A training batch is about to be fetched: the optimiser step that waits to be closed was its step's last."""
         if self.by_backward and self.now.backwards:
             self._freeze(BY_BACKWARD)
         if self.frozen is not None:
             self._close()
 
-    def current(self, has_loader):
+    def current(self, has_loader: bool) -> int:
         """The index of the step that is being made. Without a loader a closed step is noticed only when it ends."""
         return self.index if has_loader or self.frozen is None else self.index + 1
 
-    def count(self, size):
+    def count(self, size: Size) -> None:
         """`size`: the (samples, tokens, …) of a batch that this step trains on."""
         self.now.samples += size[0]
         self.now.tokens += size[1]
 
-    def forward_begins(self):
+    def forward_begins(self) -> None:
         """Without a loader a step found by its backward ends where the next forward pass begins."""
         if self.by_backward and self.now.backwards:
             self.batch_wanted()
 
-    def backward_ended(self):
+    def backward_ended(self) -> None:
         self.now.backwards += 1
         if not self.optimiser_seen and self.now.backwards >= PATIENCE:
             self.by_backward = True
 
-    def optimiser_begins(self, key):
+    def optimiser_begins(self, key: int) -> None:
         self.optimiser_seen = True
         self.by_backward = False
         if key in self.stepped and self.frozen is not None:
             self._close()
 
-    def optimiser_ended(self, key):
+    def optimiser_ended(self, key: int) -> None:
         self._freeze(0)
         self.stepped.add(key)
 
-    def _freeze(self, flags):
+    def _freeze(self, flags: int) -> None:
         moment = self.clock.settle()
         cpu_ns = self.cpu_now()
         now = self.now
@@ -124,8 +136,9 @@ class Steps:
         self.freezes += 1
         self.end_ns = moment
 
-    def _close(self):
-        step, self.frozen = self.frozen, None
+    def _close(self) -> None:
+        step: _Sums
+        step, self.frozen = self.frozen, None  # type: ignore[assignment]  # the callers have looked
         self.stepped.clear()
         if self.on_close is not None:
             self.on_close(self.index, step)
@@ -133,7 +146,7 @@ class Steps:
         self._keep(step, count)
         self.index += count
 
-    def _keep(self, step, count):
+    def _keep(self, step: _Sums, count: int) -> None:
         self.group.add(step)
         self.group_count += count
         if self.group_count >= self.stride:
@@ -141,7 +154,7 @@ class Steps:
         if self.spool.due(self.end_ns):
             self.spool.flush()
 
-    def _write_group(self, last):
+    def _write_group(self, last: int) -> None:
         g = self.group
         row = [last, self.group_count, self.end_ns, g.cpu_ns, g.samples, g.tokens, g.flags]
         self.spool.row("step", row + g.totals)
@@ -152,7 +165,7 @@ class Steps:
             self.stride *= 2
             self.rows_left = ROWS_PER_STRIDE
 
-    def finish(self):
+    def finish(self) -> None:
         """Close what is open, and write what came after the last step as the tail."""
         if self.begun_ns is None:
             return
@@ -162,12 +175,12 @@ class Steps:
         self.clock.settle()
         self.spool.message("tail", end_ns=self.clock.since, totals=self.clock.totals, steps=self.index)
 
-    def checkpoint(self):
+    def checkpoint(self) -> Checkpoint:
         """What an iteration over a loader of unknown role starts from; see `recast`."""
         self.clock.settle()
         return self.freezes, list(self.clock.totals), self.now.samples, self.now.tokens
 
-    def recast(self, checkpoint, to_phase):
+    def recast(self, checkpoint: Checkpoint, to_phase: Sequence[int]) -> None:
         """Book what came since the checkpoint to other phases, unless an optimiser has stepped since.
 
         An iteration that never led to a step was an evaluation; one that was taken for an evaluation but did, was not.
