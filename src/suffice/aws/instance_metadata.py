@@ -11,13 +11,15 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from suffice.errors import SufficeError
+
 LINK_LOCAL = "http://169.254.169.254"
 TIMEOUT_S = 0.5
 TOKEN_LIFE_S = 60
 LONGEST_ANSWER = 256
 
 
-class NoInstanceMetadataError(Exception):
+class NoInstanceMetadataError(SufficeError):
     """The metadata service did not answer, or not as version 2 does; the message says which and what to do."""
 
 

@@ -8,15 +8,11 @@ says so. The powers are those of the whole server at the wall, without memory an
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from suffice.tables.instances import Instance
 from suffice.tables.ranges import Range, range_in, read_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from suffice.tables.instances import Instance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 from suffice.tables.ranges import Range, range_in, read_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 WORLD = "world"
 
@@ -43,8 +40,8 @@ def find_region(code: str) -> Region:
     known = {region.code: region for region in regions()}
     if code in known:
         return known[code]
-    near = get_close_matches(code, known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    near = get_close_matches(code, known)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
     raise ValueError(f"unknown region {code!r}{hint} Known regions: {', '.join(sorted(known))}.")
 
 

@@ -5,13 +5,9 @@ It is the carbon of generating the electricity (location-based); making and scra
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from suffice.measure.account.energy import in_kwh
+from suffice.measure.account.place import Place
 from suffice.records import Figure, looked_up, product
-
-if TYPE_CHECKING:
-    from suffice.measure.account.place import Place
 
 
 def carbon(energy: Figure, place: Place) -> Figure:

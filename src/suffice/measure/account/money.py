@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import math
+from typing import NamedTuple
 
+from suffice.errors import GoalError
+from suffice.measure.account.place import Place
 from suffice.records import Figure, Goal, looked_up
 from suffice.tables import Price, find_price
-
-if TYPE_CHECKING:
-    from suffice.measure.account.place import Place
 
 S_PER_H = 3600.0
 GIVE_A_RATE = "give your own rate in USD an hour to have a cost"
@@ -29,7 +29,7 @@ def cost(duration_s: float, goal: Goal, place: Place, today: str) -> Cost:
     elsewhere and for spot machines, whose price is another one each hour.
 
     Raises:
-        ValueError: if the user's rate is negative.
+        GoalError: if the user's rate is not a number of 0 or more.
     """
     if goal.rate_usd_per_h is not None:
         return _by_own_rate(duration_s, goal.rate_usd_per_h, today)
@@ -42,8 +42,8 @@ def cost(duration_s: float, goal: Goal, place: Place, today: str) -> Cost:
 
 
 def _by_own_rate(duration_s: float, rate_usd_per_h: float, today: str) -> Cost:
-    if rate_usd_per_h < 0:
-        raise ValueError(f"a rate is 0 USD an hour or more, found {rate_usd_per_h}")
+    if not (math.isfinite(rate_usd_per_h) and rate_usd_per_h >= 0):
+        raise GoalError(f"a rate must be 0 USD an hour or more, found {rate_usd_per_h}")
     reason = f"your own rate, {rate_usd_per_h:g} USD an hour"
     return Cost(_priced(duration_s, rate_usd_per_h, reason, "your own rate", today), reason)
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from suffice.aws.instance_metadata import InstanceMetadata, NoInstanceMetadataError, read_instance_metadata
+from suffice.errors import GoalError
+from suffice.records import Goal
 from suffice.tables import Region, find_region, world
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from suffice.records import Goal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +26,7 @@ def find_place(goal: Goal, ask: Callable[[], InstanceMetadata] = read_instance_m
     """The place that the goal names, else the one the instance's metadata names if the goal allows asking, else none.
 
     Raises:
-        ValueError: if the goal names a region that the table does not have.
+        GoalError: if the goal names a region that the table does not have.
     """
     if not goal.use_instance_metadata:
         return _without_metadata(goal, hint="; name it, or allow the instance's metadata to be asked")
@@ -43,18 +40,16 @@ def find_place(goal: Goal, ask: Callable[[], InstanceMetadata] = read_instance_m
 def _without_metadata(goal: Goal, hint: str) -> Place:
     if goal.region is not None:
         reason = f"the goal names {goal.region}"
-        return Place(region=find_region(goal.region), known=True, reason=reason, instance=goal.instance)
+        return Place(region=_named(goal.region), known=True, reason=reason, instance=goal.instance)
     reason = f"the region is not known, so the range is the world's{hint}"
     return Place(region=world(), known=False, reason=reason, instance=goal.instance)
 
 
 def _with_metadata(goal: Goal, metadata: InstanceMetadata) -> Place:
-    try:
-        region, known = find_region(goal.region or metadata.region), True
-    except ValueError:
-        if goal.region is not None:
-            raise
-        region, known = world(), False
+    if goal.region is not None:
+        region, known = _named(goal.region), True
+    else:
+        region, known = _listed(metadata.region)
     return Place(
         region=region,
         known=known,
@@ -62,6 +57,21 @@ def _with_metadata(goal: Goal, metadata: InstanceMetadata) -> Place:
         instance=goal.instance or metadata.instance_type,
         life_cycle=metadata.life_cycle,
     )
+
+
+def _named(code: str) -> Region:
+    try:
+        return find_region(code)
+    except ValueError as error:
+        raise GoalError(str(error), hint="without a region the carbon is given with the world's range") from error
+
+
+def _listed(code: str) -> tuple[Region, bool]:
+    """The region and whether the table has it: AWS opens regions faster than tables are refreshed."""
+    try:
+        return find_region(code), True
+    except ValueError:
+        return world(), False
 
 
 def _reason(goal: Goal, metadata: InstanceMetadata, *, known: bool) -> str:
