@@ -30,18 +30,14 @@ def _tensors(torch: Any, batch: Any) -> Iterator[Any]:
 
 
 def size(torch: Any, batch: Any) -> Size:
-    """(samples, tokens, device): the first tensor's first axis and its kind of device, and the tokens, 0 if none.
+    """(samples, tokens, device): the first tensor's first axis, its elements if they are tokens, its kind of device.
 
-    Tokens are the elements of the first integer tensor of two axes: (sequences, length). Flags and labels of one
-    column are none.
+    Tokens are an integer tensor of two axes that comes first in its batch: (sequences, length). All is 0, or None,
+    where the batch holds no tensor.
     """
-    samples, tokens, device = 0, 0, None
     for tensor in _tensors(torch, batch):
         shape = tensor.shape
-        if device is None:
-            device = tensor.device.type
-        if not samples and len(shape):
-            samples = int(shape[0])
-        if len(shape) == 2 and shape[1] > 1 and tensor.dtype in (torch.int64, torch.int32):
-            return samples, int(shape[0]) * int(shape[1]), device
-    return samples, tokens, device
+        if len(shape):
+            are_tokens = len(shape) == 2 and shape[1] > 1 and tensor.dtype in (torch.int64, torch.int32)
+            return int(shape[0]), int(shape[0]) * int(shape[1]) if are_tokens else 0, tensor.device.type
+    return 0, 0, None

@@ -69,7 +69,7 @@ class _TorchFinder:
                 if self in sys.meta_path:
                     sys.meta_path.remove(self)
                 self.then()
-            except Exception:  # noqa: S110 - the job goes on without us
+            except Exception:
                 pass
 
         try:

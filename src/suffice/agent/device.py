@@ -31,6 +31,7 @@ class DeviceTimer:
 
     def __init__(self, torch: Any) -> None:
         self.torch = torch
+        self.index = torch.cuda.current_device()  # events of two devices can't be compared
         self.spare: list[Any] = []
         self.on_the_way: deque[tuple[int, list[Mark]]] = deque()
         self.skip = 0
@@ -52,7 +53,12 @@ class DeviceTimer:
         """A phase begins: record an event on the current stream."""
         if not self.recording:
             return
-        if len(self.marks) >= MARKS_PER_STEP or self.torch.cuda.is_current_stream_capturing():
+        cuda = self.torch.cuda
+        if (
+            len(self.marks) >= MARKS_PER_STEP
+            or cuda.is_current_stream_capturing()
+            or cuda.current_device() != self.index
+        ):
             self.recording = False
             self._drop()
             return

@@ -12,10 +12,18 @@ import os
 import struct
 import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .loaders import Loader
 
 FIELDS = (
     "busy",
     "pid",
+    "parent",
+    "loader",
     "thread",
     "worker",
     "begun",
@@ -35,6 +43,7 @@ FIELDS = (
 PAGE = struct.Struct("<{}q".format(len(FIELDS)))
 BUSY = struct.Struct("<q")
 UNKNOWN = -1
+PAGES = 16
 BYTES_AFTER_NS = 1_000_000  # reading the bytes costs some microseconds, more with many threads
 
 
@@ -61,18 +70,58 @@ class Readings:
             return UNKNOWN, UNKNOWN
 
 
-class FetchPage:
-    """The page of one process; `fetched` adds a batch."""
+class Pages:
+    """The pages of one process: a loader's worker has one, a process that fetches for itself one a loader and thread.
 
-    def __init__(self, folder: str, worker: int, intra_op_threads: int) -> None:
+    `loader` is the number of the loader that this process is a worker of, in the process that reads it; -1 if none is
+    known. `error` says why nothing is recorded, if so.
+    """
+
+    def __init__(self, folder: str, torch: Any) -> None:
+        self.folder = folder
+        self.torch = torch
+        self.loader = UNKNOWN
+        self.error: str | None = None
+        self.pages: dict[tuple[int, int], FetchPage] = {}
+
+    def begin(self, reading: Loader | None) -> tuple[FetchPage, tuple[int, int, int]] | None:
+        """A fetch begins, in a process that is `reading` that loader unless it is a worker."""
+        if self.error is not None:
+            return None
+        number = self.loader if reading is None else reading.number
+        key = threading.get_ident(), number
+        page = self.pages.get(key)
+        if page is None:
+            if len(self.pages) >= PAGES:
+                return None
+            try:
+                page = self.pages[key] = self._open(number)
+            except OSError as error:
+                self.error = str(error)
+                return None
+        return page, page.begin()
+
+    def end(self, token: tuple[FetchPage, tuple[int, int, int]], items: int) -> None:
+        page, begun = token
+        page.end(begun, items)
+
+    def _open(self, loader: int) -> FetchPage:
+        info = self.torch.utils.data.get_worker_info()
+        return FetchPage(self.folder, loader, UNKNOWN if info is None else info.id, self.torch.get_num_threads())
+
+
+class FetchPage:
+    """One page; `end` adds a batch to it."""
+
+    def __init__(self, folder: str, loader: int, worker: int, intra_op_threads: int) -> None:
         self.readings = Readings()
-        self.thread = threading.get_ident()
-        self.totals = dict.fromkeys(FIELDS, 0)
-        self.totals.update(pid=os.getpid(), thread=threading.get_native_id(), worker=worker)
-        self.totals["intra_op_threads"] = intra_op_threads
-        self.totals["begun"] = time.perf_counter_ns()
+        self.totals = totals = dict.fromkeys(FIELDS, 0)
+        totals.update(pid=os.getpid(), parent=os.getppid(), loader=loader, worker=worker)
+        totals.update(thread=threading.get_native_id(), intra_op_threads=intra_op_threads)
+        totals["begun"] = time.perf_counter_ns()
         self.first_bytes = self.readings.bytes_moved()
-        self.page = _shared_page(os.path.join(folder, "{pid}-{begun}.fetch".format(**self.totals)))
+        self.page = _shared_page(os.path.join(folder, "{pid}-{begun}.fetch".format(**totals)))
+        PAGE.pack_into(self.page, 0, *totals.values())
 
     def begin(self) -> tuple[int, int, int]:
         BUSY.pack_into(self.page, 0, 1)
@@ -83,12 +132,12 @@ class FetchPage:
         wall = time.perf_counter_ns() - begun[0]
         processor = time.process_time_ns() - begun[1]
         queued = self.readings.run_queue_ns()
-        queued = queued - begun[2] if queued != UNKNOWN else UNKNOWN
+        queued = UNKNOWN if UNKNOWN in (queued, begun[2], totals["run_queue"]) else queued - begun[2]
         totals["batches"] += 1
         totals["items"] += items
         totals["wall"] += wall
         totals["processor"] += processor
-        totals["run_queue"] = totals["run_queue"] + queued if queued != UNKNOWN else UNKNOWN
+        totals["run_queue"] = UNKNOWN if queued == UNKNOWN else totals["run_queue"] + queued
         if totals["batches"] == 1:
             totals.update(first_wall=wall, first_processor=processor, first_run_queue=queued, first_items=items)
         if wall > BYTES_AFTER_NS or totals["batches"] % 16 == 1:

@@ -1,7 +1,7 @@
 """The places in torch that are wrapped, each with its way back.
 
-Every wrapper calls the original exactly once, with what it was given, and lets its exceptions through. Names that torch
-keeps private are looked for first: one that is missing is reported, and the rest goes on without it.
+Every wrapper calls the original exactly once, with what it was given, and lets its exceptions through. What torch keeps
+private is looked for first: what is missing is reported, and the rest goes on without it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .session import Session
-
     Hooked = Callable[..., Any]
     Make = Callable[[Hooked], Hooked]
+    Heard = Callable[..., Hooked]
 
 
 class Patches:
@@ -25,10 +24,11 @@ class Patches:
 
     def __init__(self) -> None:
         self.done: list[tuple[Any, str, Hooked, Hooked]] = []
+        self.handles: list[Any] = []
         self.missing: list[str] = []
 
     def replace(self, owner: Any, name: str, make: Make) -> None:
-        """Replace `owner.name` by `make(original)`."""
+        """Replace `owner.name` by `make(original)`, if there is such a name."""
         original = getattr(owner, name, None)
         if original is None:
             self.missing.append("{}.{}".format(getattr(owner, "__name__", owner), name))
@@ -43,25 +43,30 @@ class Patches:
             if getattr(owner, name, None) is wrapper:
                 setattr(owner, name, original)
         self.done = []
+        for handle in self.handles:
+            handle.remove()
+        self.handles = []
 
 
-def around_next(session: Session) -> Make:
+def around_next(heard: Heard) -> Make:
     """`_BaseDataLoaderIter.__next__`: where every batch of every loader comes from, with workers or without."""
+    begins, ends = heard("fetch_begins"), heard("fetch_ends")
+    exhausted, fails = heard("iteration_ends"), heard("fetch_fails")
 
     def make(original: Hooked) -> Hooked:
         def __next__(iterator: Any) -> Any:  # noqa: N807 - the name that it stands for
-            token = session.fetch_begins(iterator)
+            token = begins(iterator)
             if token is None:
                 return original(iterator)
             try:
                 batch = original(iterator)
             except StopIteration:
-                session.iteration_ends(token)
+                exhausted(token)
                 raise
             except BaseException:
-                session.fetch_fails(token)
+                fails(token)
                 raise
-            session.fetch_ends(token, batch)
+            ends(token, batch)
             return batch
 
         return __next__
@@ -69,17 +74,18 @@ def around_next(session: Session) -> Make:
     return make
 
 
-def around_iter(session: Session) -> Make:
+def around_iter(heard: Heard) -> Make:
     """`DataLoader.__iter__`: where workers are started, and where an iterator's loader is known."""
+    begins, made = heard("iteration_begins"), heard("iterator_made")
 
     def make(original: Hooked) -> Hooked:
         def __iter__(loader: Any) -> Any:  # noqa: N807 - the name that it stands for
-            token = session.iteration_begins(loader)
+            token = begins(loader)
+            iterator = None
             try:
                 iterator = original(loader)
             finally:
-                session.iterator_made(token)
-            session.know(iterator, loader)
+                made(token, iterator)
             return iterator
 
         return __iter__
@@ -87,31 +93,33 @@ def around_iter(session: Session) -> Make:
     return make
 
 
-def around_backward(session: Session, is_compiling: Callable[[], bool]) -> Make:
+def around_backward(heard: Heard, is_compiling: Callable[[], bool]) -> Make:
     """`torch.autograd.backward`, which `Tensor.backward` looks up at each call."""
+    begins, ends = heard("backward_begins"), heard("backward_ends")
 
     def make(original: Hooked) -> Hooked:
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
             if is_compiling():
                 return original(tensors, *args, **kwargs)
-            token = session.backward_begins(tensors)
+            token = begins(tensors)
             try:
                 return original(tensors, *args, **kwargs)
             finally:
-                session.backward_ends(token)
+                ends(token)
 
         return backward
 
     return make
 
 
-def around_scale(session: Session) -> Make:
+def around_scale(heard: Heard) -> Make:
     """`GradScaler.scale`: the loss before it is scaled."""
+    scaled_to = heard("scaled")
 
     def make(original: Hooked) -> Hooked:
         def scale(scaler: Any, outputs: Any) -> Any:
             scaled = original(scaler, outputs)
-            session.scaled(outputs, scaled)
+            scaled_to(outputs, scaled)
             return scaled
 
         return scale
@@ -119,12 +127,13 @@ def around_scale(session: Session) -> Make:
     return make
 
 
-def around_compile(session: Session) -> Make:
+def around_compile(heard: Heard) -> Make:
     """`torch.compile`, also called by `Module.compile`: from here on other modules may be the roots."""
+    called = heard("compile_called")
 
     def make(original: Hooked) -> Hooked:
         def compile(*args: Any, **kwargs: Any) -> Any:  # noqa: A001 - the name that it stands for
-            session.compile_called()
+            called()
             return original(*args, **kwargs)
 
         return compile
@@ -132,45 +141,59 @@ def around_compile(session: Session) -> Make:
     return make
 
 
-def around_fetch(session: Session) -> Make:
-    """`fetch` of the loader's fetchers, in whichever process it runs."""
+def around_fetch(heard: Heard) -> Make:
+    """`fetch` of the loader's fetchers, in whichever process and thread it runs."""
+    begins, ends = heard("worker_begins", True), heard("worker_ends", True)
 
     def make(original: Hooked) -> Hooked:
         def fetch(fetcher: Any, indices: Any) -> Any:
-            token = session.worker_begins()
+            token = begins()
             try:
                 return original(fetcher, indices)
             finally:
-                session.worker_ends(token, indices)
+                ends(token, indices)
 
         return fetch
 
     return make
 
 
-def install(session: Session, torch: Any) -> tuple[Patches, list[Any]]:
-    """Wrap what there is; returns the patches and the handles of the optimisers' hooks."""
-    patches, handles = Patches(), []
-    is_compiling = torch.compiler.is_compiling
-    loading = torch.utils.data.dataloader
-    fetching = torch.utils.data._utils.fetch
-    patches.replace(loading._BaseDataLoaderIter, "__next__", around_next(session))
-    patches.replace(loading.DataLoader, "__iter__", around_iter(session))
-    patches.replace(fetching._MapDatasetFetcher, "fetch", around_fetch(session))
-    patches.replace(fetching._IterableDatasetFetcher, "fetch", around_fetch(session))
-    patches.replace(torch.autograd, "backward", around_backward(session, is_compiling))
-    patches.replace(torch.amp.GradScaler, "scale", around_scale(session))
-    patches.replace(torch, "compile", around_compile(session))
+def install(heard: Heard, torch: Any, patches: Patches) -> None:
+    """Wrap what there is, and keep the way back in `patches`."""
+    is_compiling = compiling_test(torch)
+    loading = sys.modules.get("torch.utils.data.dataloader")
+    fetching = sys.modules.get("torch.utils.data._utils.fetch")
+    scaler = getattr(torch.amp, "GradScaler", None) or getattr(torch.cuda.amp, "GradScaler", None)
+    patches.replace(getattr(loading, "_BaseDataLoaderIter", None), "__next__", around_next(heard))
+    patches.replace(getattr(loading, "DataLoader", None), "__iter__", around_iter(heard))
+    patches.replace(getattr(fetching, "_MapDatasetFetcher", None), "fetch", around_fetch(heard))
+    patches.replace(getattr(fetching, "_IterableDatasetFetcher", None), "fetch", around_fetch(heard))
+    patches.replace(torch.autograd, "backward", around_backward(heard, is_compiling))
+    patches.replace(scaler, "scale", around_scale(heard))
+    patches.replace(torch, "compile", around_compile(heard))
+    _hook_optimisers(heard, is_compiling, patches)
+
+
+def _hook_optimisers(heard: Heard, is_compiling: Callable[[], bool], patches: Patches) -> None:
+    begins, ends = heard("optimiser_begins"), heard("optimiser_ends")
 
     def before_step(optimiser: Any, args: Any, kwargs: Any) -> None:  # noqa: ARG001 - torch passes them
         if not is_compiling():
-            session.optimiser_begins(optimiser)
+            begins(optimiser)
 
     def after_step(optimiser: Any, args: Any, kwargs: Any) -> None:  # noqa: ARG001 - torch passes them
         if not is_compiling():
-            session.optimiser_ends(optimiser)
+            ends(optimiser)
 
-    optim = sys.modules["torch.optim.optimizer"]  # torch.optim deletes the name
-    handles.append(optim.register_optimizer_step_pre_hook(before_step))
-    handles.append(optim.register_optimizer_step_post_hook(after_step))
-    return patches, handles
+    optim = sys.modules.get("torch.optim.optimizer")  # the package deletes the name of this module
+    for name, hook in (("pre", before_step), ("post", after_step)):
+        register = getattr(optim, "register_optimizer_step_{}_hook".format(name), None)
+        if register is None:
+            patches.missing.append("torch.optim.optimizer.register_optimizer_step_{}_hook".format(name))
+        else:
+            patches.handles.append(register(hook))
+
+
+def compiling_test(torch: Any) -> Callable[[], bool]:
+    """`torch.compiler.is_compiling`, by which `torch.compile` passes over our marks; it came with torch 2.1."""
+    return getattr(getattr(torch, "compiler", None), "is_compiling", None) or (lambda: False)

@@ -50,7 +50,6 @@ def facts(torch: Any, roots: Roots) -> dict[str, Any]:
         "intra_op_threads": torch.get_num_threads(),
         "compiled": "torch._dynamo" in sys.modules and _graphs() > 0,
         "matmul_precision": torch.get_float32_matmul_precision(),
-        "autocast": bool(torch.is_autocast_enabled()),
     }
 
 
@@ -71,6 +70,17 @@ def name_optimiser(spool: Spool, optimiser: Any) -> None:
     modes = {name: group[name] for name in ("fused", "foreach") if isinstance(group.get(name), bool)}
     tensors = sum(len(g["params"]) for g in optimiser.param_groups)
     spool.message("optimiser", name=type(optimiser).__name__, tensors=tensors, **modes)
+
+
+def has_optimiser(torch: Any) -> bool:
+    """Whether any optimiser has been made in this process: torch marks the class of each that is."""
+    kinds = [torch.optim.Optimizer]
+    while kinds:
+        kind = kinds.pop()
+        if getattr(getattr(kind, "step", None), "hooked", False):
+            return True
+        kinds.extend(kind.__subclasses__())
+    return False
 
 
 def _rank(torch: Any) -> tuple[int, int]:

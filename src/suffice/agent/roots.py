@@ -12,6 +12,8 @@ import gc
 import weakref
 from typing import TYPE_CHECKING
 
+from .hooks import compiling_test
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
@@ -99,15 +101,17 @@ class Roots:
 
     def __init__(self, torch: Any, begin: Begin, end: End) -> None:
         self.torch = torch
-        self.marks = begin, end, torch.compiler.is_compiling
+        self.marks = begin, end, compiling_test(torch)
         self.calls: list[RootCall] = []
         self.levels_left = LEVELS
         self.found = False
+        self.optimisers_seen = False
         self.counting: weakref.ref[Any] | None = None
 
     def search(self, insist: bool) -> list[Any]:
         """Look for the roots, if `insist` even where there is no optimiser yet; returns the optimisers."""
         roots, optimisers = find(self.torch)
+        self.optimisers_seen |= bool(optimisers)
         if optimisers or insist:
             self.found = True
             self.levels_left = LEVELS

@@ -63,12 +63,12 @@ class Spool:
         if not self.waiting or self.error:
             del self.waiting[:]
             return
-        try:
-            self.preamble, messages = [], self.preamble + self.waiting
-            self._write("".join(json.dumps(m, separators=(",", ":")) + "\n" for m in messages).encode())
-        except (OSError, ValueError, TypeError) as error:
-            self.error = str(error)
+        messages, self.preamble = self.preamble + self.waiting, []
         del self.waiting[:]
+        try:
+            self._write("".join(json.dumps(m, separators=(",", ":"), default=_plain) + "\n" for m in messages).encode())
+        except OSError as error:
+            self.error = str(error)
 
     def _close_rows(self) -> None:
         if self.row_count:
@@ -113,3 +113,8 @@ class Spool:
         del self.waiting[:]
         self.rows = {}
         self.row_count = 0
+
+
+def _plain(thing: Any) -> int | str:
+    """What JSON does not know: a number of another library as an integer, anything else by its name."""
+    return int(thing) if hasattr(thing, "__index__") else str(thing)

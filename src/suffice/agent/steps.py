@@ -4,7 +4,8 @@ A step ends where an optimiser's `step` returned, the last one before the next t
 a loader, before the same optimiser steps again. What follows (a scheduler, logging) belongs to the next step, so the
 steps tile the loop: the parts sum up to its wall time.
 
-Steps of a job that never calls an optimiser of torch end with `backward`, once `PATIENCE` of them have shown it.
+Steps of a job that never calls an optimiser of torch end with `backward`, once `PATIENCE` of them have shown it, or
+many more where there is an optimiser: it may be that the job accumulates gradients for long.
 
 To stay bounded the record thins out: after `FULL_ROWS` rows each row holds two steps, then four, and so on.
 """
@@ -27,14 +28,15 @@ if TYPE_CHECKING:
 
 FULL_ROWS = 50_000
 ROWS_PER_STRIDE = 25_000
-PATIENCE = 64
+PATIENCE = 16
+PATIENCE_WITH_OPTIMISER = 4096
 
 COUNTED = 1  # the operations of this step were counted, which slowed it
 FORWARD_UNKNOWN = 2  # the modules whose calls are the forward pass were not known yet
 BY_BACKWARD = 4  # no optimiser was seen: the step ended with backward
 
 
-class _Sums:
+class Sums:
     """What has come together since the last optimiser step, or what that step closed."""
 
     __slots__ = ("backwards", "cpu_ns", "flags", "losses", "samples", "tokens", "totals")
@@ -44,7 +46,7 @@ class _Sums:
         self.samples = self.tokens = self.backwards = self.cpu_ns = self.flags = 0
         self.losses: list[float] = []  # an int is a ticket of `loss.DeviceLosses`
 
-    def add(self, other: _Sums) -> None:
+    def add(self, other: Sums) -> None:
         self.totals = [a + b for a, b in zip(self.totals, other.totals)]
         self.samples += other.samples
         self.tokens += other.tokens
@@ -64,16 +66,17 @@ class Steps:
         self.index = 0
         self.begun_ns: int | None = None
         self.end_ns = 0
-        self.now = _Sums()
-        self.frozen: _Sums | None = None
+        self.now = Sums()
+        self.frozen: Sums | None = None
         self.freezes = 0
         self.stepped: set[int] = set()
         self.optimiser_seen = False
         self.by_backward = False
-        self.on_close: Callable[[int, _Sums], None] | None = None
+        self.on_freeze: Callable[[], None] | None = None
+        self.on_close: Callable[[int, Sums], None] | None = None
         self.stride = 1
         self.rows_left = FULL_ROWS
-        self.group = _Sums()
+        self.group = Sums()
         self.group_count = 0
         self.group_end_ns = 0
 
@@ -106,9 +109,11 @@ class Steps:
         if self.by_backward and self.now.backwards:
             self.batch_wanted()
 
-    def backward_ended(self) -> None:
+    def backward_ended(self, has_optimiser: bool) -> None:
+        """`has_optimiser`: an optimiser of torch exists, whether or not it has stepped."""
         self.now.backwards += 1
-        if not self.optimiser_seen and self.now.backwards >= PATIENCE:
+        patience = PATIENCE_WITH_OPTIMISER if has_optimiser else PATIENCE
+        if not self.optimiser_seen and self.now.backwards >= patience:
             self.by_backward = True
 
     def optimiser_begins(self, key: int) -> None:
@@ -132,12 +137,14 @@ class Steps:
             self.frozen = now
         else:
             self.frozen.add(now)
-        self.now = _Sums()
+        self.now = Sums()
         self.freezes += 1
         self.end_ns = moment
+        if self.on_freeze is not None:
+            self.on_freeze()
 
     def _close(self) -> None:
-        step: _Sums
+        step: Sums
         step, self.frozen = self.frozen, None  # type: ignore[assignment]  # the callers have looked
         self.stepped.clear()
         if self.on_close is not None:
@@ -146,7 +153,7 @@ class Steps:
         self._keep(step, count)
         self.index += count
 
-    def _keep(self, step: _Sums, count: int) -> None:
+    def _keep(self, step: Sums, count: int) -> None:
         self.group.add(step)
         self.group_count += count
         if self.group_count >= self.stride:
@@ -158,7 +165,7 @@ class Steps:
         g = self.group
         row = [last, self.group_count, self.end_ns, g.cpu_ns, g.samples, g.tokens, g.flags]
         self.spool.row("step", row + g.totals)
-        self.group = _Sums()
+        self.group = Sums()
         self.group_count = 0
         self.rows_left -= 1
         if self.rows_left == 0:

@@ -1,0 +1,274 @@
+"""What one training process told -> its `Rank`: the split of a step, rates, losses, operations, loaders.
+
+The split is the mean over the loop's typical steps: without the first one, in which caches and workers start, and
+without those whose operations were counted, which that slowed. The whole run's accounts keep every step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, quantiles
+from typing import Any
+
+from suffice.agent.phases import NAMES as PHASES
+from suffice.agent.steps import BY_BACKWARD, COUNTED, FORWARD_UNKNOWN
+from suffice.measure.loading import limit_of
+from suffice.measure.spool.pages import FetchTotals
+from suffice.measure.spool.reader import TRAINING_PHASES, ProcessRecord, StepRow
+from suffice.records import Figure, Loader, Note, Rank, Series, measured
+
+FEWEST_STEPS = 5
+ENDS = 10
+EVALUATION = slice(len(TRAINING_PHASES), len(PHASES))
+FACTS = (
+    "world_size",
+    "models",
+    "parameters",
+    "parameter_dtype",
+    "device_name",
+    "intra_op_threads",
+    "matmul_precision",
+    "autocast",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fetches:
+    """What was seen of the loader workers, by owner: (process, loader)."""
+
+    totals: Mapping[tuple[int, int], FetchTotals]
+    kinds: Mapping[tuple[int, int], Mapping[str, float]]
+    cores: float
+
+
+def typical(steps: Sequence[StepRow]) -> list[StepRow]:
+    """The steps that tell what a step takes; where they are too few, all but the first, or all."""
+    rest = [s for s in steps[1:] if not s.flags & COUNTED]
+    if len(rest) >= FEWEST_STEPS:
+        return rest
+    return list(steps[1:]) or list(steps)
+
+
+def rank_of(record: ProcessRecord, fetches: Fetches) -> Rank:
+    """The rank of a process that made at least one step, or began to."""
+    facts = {name: record.facts[name] for name in FACTS if record.facts.get(name) is not None}
+    facts["optimisers"] = list(dict.fromkeys(str(o["name"]) for o in record.optimisers))
+    facts["compiled"] = bool(record.end.get("compiled", record.facts.get("compiled", False)))
+    facts["torch"] = record.process.get("torch")
+    facts["python"] = record.process.get("python")
+    steps = typical(record.steps)
+    split = _split(record, steps)
+    figures = {**_times(record, steps), **_rates(steps), **_loss_figures(record), **_memory(record)}
+    return Rank(
+        rank=int(record.facts.get("rank", 0)),
+        pid=int(record.process.get("pid", 0)),
+        device=str(record.facts.get("device", "unknown")),
+        figures=figures,
+        split=split,
+        device_split=_device_split(record),
+        loaders=_loaders(record, fetches, split),
+        facts=facts,
+    )
+
+
+def _split(record: ProcessRecord, steps: Sequence[StepRow]) -> dict[str, Figure]:
+    count = sum(s.count for s in steps)
+    if not count:
+        return {}
+    how = f"mean of {count} steps"
+    split = {
+        f"{name}_s": measured(sum(s.ns[i] for s in steps) / count / 1e9, "s/step", method=how)
+        for i, name in enumerate(TRAINING_PHASES)
+    }
+    for part in _inseparable(record, steps):
+        del split[part]
+    return split
+
+
+def _inseparable(record: ProcessRecord, steps: Sequence[StepRow]) -> list[str]:
+    """The parts of which the hooks saw nothing: what they took is within `other`."""
+    parts = []
+    if not _reads_by_loader(record):
+        parts.append("wait_for_data_s")
+    if all(s.flags & FORWARD_UNKNOWN for s in steps) or not any(s.ns[PHASES.index("forward")] for s in steps):
+        parts.append("forward_s")
+    if any(s.flags & BY_BACKWARD for s in steps):
+        parts.append("optimiser_s")
+    if not any(s.ns[PHASES.index("copy")] for s in steps):
+        parts.append("copy_s")
+    return parts
+
+
+def _reads_by_loader(record: ProcessRecord) -> bool:
+    return any(each.get("role") == "training" for each in record.loaders.values())
+
+
+def _times(record: ProcessRecord, steps: Sequence[StepRow]) -> dict[str, Figure]:
+    count = sum(s.count for s in record.steps)
+    figures = {"steps": measured(count, "steps")}
+    if steps:
+        each_s = sorted(s.training_ns / s.count / 1e9 for s in steps)
+        middle, low, high = _spread(each_s)
+        figures["step_s"] = measured(
+            middle, "s", low=low, high=high, method=f"median of {len(each_s)}; low and high: 10th and 90th percentile"
+        )
+        total_ns = sum(s.training_ns for s in steps)
+        processor_ns = sum(s.processor_ns for s in steps)
+        if total_ns and not any(sum(s.ns[EVALUATION]) for s in steps[:1]):
+            figures["processors_busy"] = measured(processor_ns / sum(sum(s.ns) for s in steps), "processors")
+    training_s = sum(s.training_ns for s in record.steps) / 1e9
+    evaluation_s = (sum(sum(s.ns[EVALUATION]) for s in record.steps) + sum(record.tail_ns[EVALUATION])) / 1e9
+    figures["training_s"] = measured(training_s, "s")
+    figures["evaluation_s"] = measured(evaluation_s, "s")
+    if record.tail_ns:
+        figures["after_s"] = measured(sum(record.tail_ns[: len(TRAINING_PHASES)]) / 1e9, "s")
+    return figures
+
+
+def _spread(ordered: Sequence[float]) -> tuple[float, float, float]:
+    if len(ordered) < FEWEST_STEPS:
+        return ordered[len(ordered) // 2], ordered[0], ordered[-1]
+    cuts = quantiles(ordered, n=10, method="inclusive")
+    return cuts[4], cuts[0], cuts[8]
+
+
+def _rates(steps: Sequence[StepRow]) -> dict[str, Figure]:
+    total_s = sum(s.training_ns for s in steps) / 1e9
+    if total_s <= 0:
+        return {}
+    counted = {"samples": sum(s.samples for s in steps), "tokens": sum(s.tokens for s in steps)}
+    return {f"{name}_per_s": measured(n / total_s, f"{name}/s") for name, n in counted.items() if n}
+
+
+def _loss_figures(record: ProcessRecord) -> dict[str, Figure]:
+    losses = [value for _, value in record.losses if math.isfinite(value)]
+    if not losses:
+        return {}
+    ends = min(ENDS, len(losses))
+    how = f"mean of {ends} steps; the sum of the roots of a step's backward passes"
+    return {
+        "first_loss": measured(fmean(losses[:ends]), "loss", method=how),
+        "last_loss": measured(fmean(losses[-ends:]), "loss", method=how),
+    }
+
+
+def _memory(record: ProcessRecord) -> dict[str, Figure]:
+    names = {"gpu_memory_peak_bytes": "allocated by tensors", "gpu_memory_reserved_bytes": "reserved by torch"}
+    return {n: measured(record.end[n], "B", method=how) for n, how in names.items() if record.end.get(n)}
+
+
+def _device_split(record: ProcessRecord) -> dict[str, Figure]:
+    """The split on the GPU's own stream; the first recorded step is left out."""
+    counted = {s.last for s in record.steps if s.flags & COUNTED}
+    rows = [ns for step, ns in record.device[1:] if step not in counted] or [ns for _, ns in record.device]
+    if not rows:
+        return {}
+    how = f"mean of {len(rows)} steps, between events on the job's stream"
+    return {
+        f"{name}_s": measured(fmean(ns[i] for ns in rows) / 1e9, "s/step", method=how)
+        for i, name in enumerate(TRAINING_PHASES)
+    }
+
+
+def _loaders(record: ProcessRecord, fetches: Fetches, split: Mapping[str, Figure]) -> tuple[Loader, ...]:
+    pid = int(record.process.get("pid", 0))
+    step_s = sum(f.value for f in split.values())
+    wait = split.get("wait_for_data_s")
+    wait_share = wait.value / step_s if wait and step_s else None
+    return tuple(_loader(pid, number, told, fetches, wait_share) for number, told in sorted(record.loaders.items()))
+
+
+def _loader(pid: int, number: int, told: Mapping[str, Any], fetches: Fetches, wait_share: float | None) -> Loader:
+    trains = told.get("role") == "training"
+    owner = (pid, number)
+    limit = limit_of(
+        fetches.totals.get(owner),
+        fetches.kinds.get(owner, {}),
+        wait_share=wait_share if trains else None,
+        cores=fetches.cores,
+    )
+    count = int(told.get("fetches", 0))
+    figures = {"batches": measured(count, "batches"), **limit.figures}
+    if count > 1:
+        waited_s = (told["wait_ns"] - told["first_wait_ns"]) / 1e9
+        figures["wait_s"] = measured(waited_s / (count - 1), "s/batch", method="mean, the first batch left out")
+        figures["first_wait_s"] = measured(told["first_wait_ns"] / 1e9, "s", method="the first batch of all")
+    return Loader(
+        name=f"{told.get('loader', 'DataLoader')} {number}",
+        role=str(told.get("role", "unknown")),
+        dataset=str(told.get("dataset", "unknown")),
+        batch_size=told.get("batch_size"),
+        workers=int(told.get("workers", 0)),
+        figures=figures,
+        limited_by=limit.limited_by,
+        reason=limit.reason,
+    )
+
+
+def series_of(record: ProcessRecord, begun_s: float) -> list[Series]:
+    """Step time, its parts and the loss over the run; `begun_s` is the run's start on the monotonic clock."""
+    rank = int(record.facts.get("rank", 0))
+    steps = record.steps
+    at_s = tuple(s.end_ns / 1e9 - begun_s for s in steps)
+    series = [Series(name="step_s", unit="s", at_s=at_s, values=_each(steps, None), rank=rank)] if steps else []
+    for i, name in enumerate(PHASES):
+        values = _each(steps, i)
+        if any(values):
+            series.append(Series(name=f"{name}_s", unit="s", at_s=at_s, values=values, rank=rank))
+    ends = {s.last: s.end_ns / 1e9 - begun_s for s in steps}
+    losses = [(ends[step], value) for step, value in record.losses if step in ends and math.isfinite(value)]
+    if losses:
+        times, values = zip(*losses, strict=True)
+        series.append(Series(name="loss", unit="loss", at_s=times, values=values, rank=rank))
+    return series
+
+
+def _each(steps: Sequence[StepRow], phase: int | None) -> tuple[float, ...]:
+    return tuple((s.training_ns if phase is None else s.ns[phase]) / s.count / 1e9 for s in steps)
+
+
+def notes_of(record: ProcessRecord) -> list[Note]:
+    """What a reader must know to trust the figures of this process."""
+    who = f"process {record.process.get('pid', '?')}"
+    notes = []
+    if record.fault:
+        last_line = str(record.fault.get("trace", "")).strip().splitlines()[-1:]
+        notes.append(
+            Note(
+                level="warning",
+                text=f"the agent stood aside in {who} after a fault of its own in {record.fault.get('where')}: "
+                f"{''.join(last_line)}; what came later is not measured, the job was not touched",
+            )
+        )
+    if record.newer:
+        notes.append(Note(level="warning", text=f"{who} wrote a record of a newer suffice, which was left out"))
+    if record.damaged_lines:
+        notes.append(
+            Note(level="warning", text=f"{record.damaged_lines} lines of the record of {who} can't be read: left out")
+        )
+    if record.unrecorded_fetch:
+        notes.append(
+            Note(level="warning", text=f"the loader's workers left no record in {who}: {record.unrecorded_fetch}")
+        )
+    notes.extend(Note(text=text) for text in _inseparable_notes(record))
+    if any(not math.isfinite(value) for _, value in record.losses):
+        first = next(step for step, value in record.losses if not math.isfinite(value))
+        notes.append(Note(level="warning", text=f"the loss of {who} was not finite from step {first} on"))
+    return notes
+
+
+def _inseparable_notes(record: ProcessRecord) -> list[str]:
+    steps = typical(record.steps)
+    if not steps:
+        return []
+    parts, notes = _inseparable(record, steps), []
+    if "wait_for_data_s" in parts:
+        why = "another thread reads the loader" if record.end.get("reading_elsewhere") else "no DataLoader is read"
+        notes.append(f"data: not separable, {why}; what it takes is within `other`")
+    if "forward_s" in parts:
+        notes.append("forward: not separable, no module was seen to be called; what it takes is within `other`")
+    if "optimiser_s" in parts:
+        notes.append("optimiser: not separable, no torch optimiser was called; steps end with backward")
+    return notes

@@ -1,0 +1,127 @@
+"""The pages of loader workers -> what `fetch` cost, summed by the process that owns the loader and by loader.
+
+A page is read at any time: it is rewritten in place by its worker. Once a worker has ended its page is added to its
+group and removed, so that a job that starts workers anew each epoch does not fill the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from suffice.agent.fetch import FIELDS, PAGE, UNKNOWN
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """One worker's running totals, times in nanoseconds; -1 stands for unknown."""
+
+    busy: int
+    pid: int
+    parent: int
+    loader: int
+    thread: int
+    worker: int
+    begun: int
+    batches: int
+    items: int
+    wall: int
+    processor: int
+    run_queue: int
+    read_bytes: int
+    write_bytes: int
+    first_wall: int
+    first_processor: int
+    first_run_queue: int
+    first_items: int
+    intra_op_threads: int
+
+    @property
+    def owner(self) -> tuple[int, int]:
+        """The process that iterates over the loader, and the loader's number there."""
+        return (self.pid if self.worker == UNKNOWN else self.parent), self.loader
+
+
+@dataclass(slots=True)
+class FetchTotals:
+    """Sums over the workers of one loader, each worker's first batch left out; times in seconds."""
+
+    workers: int = 0
+    batches: int = 0
+    items: int = 0
+    wall_s: float = 0.0
+    processor_s: float = 0.0
+    run_queue_s: float | None = 0.0
+    read_bytes: int = 0
+    written_bytes: int = 0
+    intra_op_threads: int = 1
+    most_at_once: int = 0
+    in_main_process: bool = False
+
+    def add(self, page: Page) -> None:
+        """Add a worker; with a single batch that batch has to do."""
+        alone = page.batches <= 1
+        self.workers += 1
+        self.batches += page.batches
+        self.items += page.items - (0 if alone else page.first_items)
+        self.wall_s += (page.wall - (0 if alone else page.first_wall)) / 1e9
+        self.processor_s += (page.processor - (0 if alone else page.first_processor)) / 1e9
+        if UNKNOWN in (page.run_queue, page.first_run_queue):
+            self.run_queue_s = None
+        elif self.run_queue_s is not None:
+            self.run_queue_s += (page.run_queue - (0 if alone else page.first_run_queue)) / 1e9
+        self.read_bytes += page.read_bytes
+        self.written_bytes += page.write_bytes
+        self.intra_op_threads = max(self.intra_op_threads, page.intra_op_threads)
+        self.in_main_process = self.in_main_process or page.worker == UNKNOWN
+
+    def copy(self) -> FetchTotals:
+        """The same sums, to add to."""
+        return FetchTotals(**{f.name: getattr(self, f.name) for f in fields(self)})
+
+
+def read_page(path: Path) -> Page | None:
+    """The page in a file, or None where it is cut short, damaged or gone."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    if len(data) != PAGE.size:
+        return None
+    page = Page(**dict(zip(FIELDS, PAGE.unpack(data), strict=True)))
+    return page if page.pid > 0 and page.batches >= 0 and page.wall >= 0 else None
+
+
+class PageBook:
+    """All pages of a spool folder; `live` holds those of workers that still run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.live: dict[Path, Page] = {}
+        self.retired: dict[tuple[int, int], FetchTotals] = {}
+        self._at_once: dict[tuple[int, int], int] = {}
+
+    def refresh(self) -> Iterable[Page]:
+        """Read every page; fold those whose process has ended."""
+        found = {path: page for path in self.folder.glob("*.fetch") if (page := read_page(path))}
+        self.live = {}
+        for path, page in found.items():
+            if Path(f"/proc/{page.pid}").exists():
+                self.live[path] = page
+            else:
+                self.retired.setdefault(page.owner, FetchTotals()).add(page)
+                path.unlink(missing_ok=True)
+        for owner in {p.owner for p in self.live.values()}:
+            count = sum(p.owner == owner for p in self.live.values())
+            self._at_once[owner] = max(self._at_once.get(owner, 0), count)
+        return self.live.values()
+
+    def totals(self) -> dict[tuple[int, int], FetchTotals]:
+        """The sums by owner: (process, loader)."""
+        sums = {owner: totals.copy() for owner, totals in self.retired.items()}
+        for page in self.live.values():
+            sums.setdefault(page.owner, FetchTotals()).add(page)
+        for owner, total in sums.items():
+            total.most_at_once = self._at_once.get(owner, min(total.workers, 1))
+        return sums
