@@ -183,7 +183,11 @@ class Rank:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Profile:
-    """What was measured of a target in one run."""
+    """What was measured of a target in one run.
+
+    `figures` are of the whole job, `parts` divides its duration into what the job did (of the rank that took longest),
+    `machine` holds facts that are no figures, `state` says how the run ended: finished, failed, stopped, unfinished.
+    """
 
     run: str
     target: Target
@@ -193,6 +197,7 @@ class Profile:
     state: str
     machine: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
+    parts: Mapping[str, Figure] = field(default_factory=dict)
     ranks: tuple[Rank, ...] = ()
     series: tuple[Series, ...] = ()
     notes: tuple[Note, ...] = ()
@@ -214,6 +219,7 @@ class Profile:
                 **data,
                 "target": Target(command=tuple(data["target"]["command"]), cwd=data["target"]["cwd"]),
                 "figures": _figures(data["figures"]),
+                "parts": _figures(data["parts"]),
                 "ranks": tuple(_rank(r) for r in data["ranks"]),
                 "series": tuple(
                     Series(**{**s, "at_s": tuple(s["at_s"]), "values": tuple(s["values"])}) for s in data["series"]

@@ -15,6 +15,7 @@ from typing import Any
 from suffice.agent.phases import NAMES as PHASES
 from suffice.agent.steps import BY_BACKWARD, COUNTED, FORWARD_UNKNOWN
 from suffice.measure.loading import limit_of
+from suffice.measure.peak import Precision
 from suffice.measure.spool.pages import FetchTotals
 from suffice.measure.spool.reader import TRAINING_PHASES, ProcessRecord, StepRow
 from suffice.records import Figure, Loader, Note, Rank, Series, measured
@@ -61,6 +62,7 @@ def rank_of(record: ProcessRecord, fetches: Fetches) -> Rank:
     steps = typical(record.steps)
     split = _split(record, steps)
     figures = {**_times(record, steps), **_rates(steps), **_loss_figures(record), **_memory(record)}
+    figures.update(_operations(record, steps))
     return Rank(
         rank=int(record.facts.get("rank", 0)),
         pid=int(record.process.get("pid", 0)),
@@ -157,6 +159,43 @@ def _loss_figures(record: ProcessRecord) -> dict[str, Figure]:
 def _memory(record: ProcessRecord) -> dict[str, Figure]:
     names = {"gpu_memory_peak_bytes": "allocated by tensors", "gpu_memory_reserved_bytes": "reserved by torch"}
     return {n: measured(record.end[n], "B", method=how) for n, how in names.items() if record.end.get(n)}
+
+
+def _operations(record: ProcessRecord, steps: Sequence[StepRow]) -> dict[str, Figure]:
+    """Operations of a step, by sample where samples are known, and the rate at which the typical steps did them."""
+    counted = [f for f in record.flops if f.get("by_dtype")]
+    count = sum(s.count for s in steps)
+    total_s = sum(s.training_ns for s in steps) / 1e9
+    if not counted or not count or total_s <= 0:
+        return {}
+    operations = sum(sum(f["by_dtype"].values()) for f in counted)
+    samples = sum(f["samples"] for f in counted)
+    seen = sum(s.samples for s in steps)
+    per_step = operations / samples * seen / count if samples and seen else operations / len(counted)
+    how = f"matrix products and convolutions, counted in {len(counted)} steps and scaled by samples"
+    return {
+        "flop_per_step": measured(per_step, "FLOP", method=how),
+        "flop_per_s": measured(per_step * count / total_s, "FLOP/s", method=f"{how}, over the mean step"),
+    }
+
+
+def precision_of(record: ProcessRecord) -> Precision | None:
+    """The precision of most of the operations that were counted, and where they were done."""
+    sums: dict[str, int] = {}
+    for counted in record.flops:
+        for name, operations in counted.get("by_dtype", {}).items():
+            sums[str(name)] = sums.get(str(name), 0) + int(operations)
+    if not sums:
+        return None
+    facts = record.facts
+    return Precision(
+        device=str(facts.get("device", "cpu")),
+        device_name=str(facts.get("device_name") or "this processor"),
+        precision=max(sums, key=sums.__getitem__),
+        threads=int(facts.get("intra_op_threads", 1)),
+        matmul_precision=str(facts.get("matmul_precision", "highest")),
+        torch=str(record.process.get("torch", "")),
+    )
 
 
 def _device_split(record: ProcessRecord) -> dict[str, Figure]:

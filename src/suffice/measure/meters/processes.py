@@ -9,6 +9,8 @@ import psutil
 
 from suffice.measure.meters.tree import ProcessTree
 
+PIDS_KEPT = 64
+
 
 class ProcessMeter:
     """Sums over the tree; a process that has ended counts through the parent that waited for it."""
@@ -19,8 +21,10 @@ class ProcessMeter:
         self.unavailable: str | None = None
         self.highest: dict[str, float] = {}
 
-    def read(self, tree: ProcessTree) -> dict[str, float]:
-        """Processor seconds, bytes resident, read and written so far (never falling), and the number of processes.
+    def read(self, tree: ProcessTree) -> dict[str, Any]:
+        """Processor seconds, bytes resident, read and written so far (never falling), and which processes there are.
+
+        `machine_busy_s` are the processor seconds of everything that runs on the machine.
 
         Resident memory counts what each process has to itself, and of what they share the largest part once: pages
         that forked workers share would otherwise count once a worker.
@@ -39,7 +43,18 @@ class ProcessMeter:
         self.highest = {name: max(value, self.highest.get(name, 0.0)) for name, value in reading.items()}
         own = sum(m.rss - m.shared for m in memories)
         shared = max((m.shared for m in memories), default=0)
-        return {**self.highest, "memory_bytes": float(own + shared), "processes": float(len(processes))}
+        return {
+            **self.highest,
+            "memory_bytes": float(own + shared),
+            "pids": [p.pid for p in processes[:PIDS_KEPT]],
+            "processes": len(processes),
+            "machine_busy_s": _machine_busy_s(),
+        }
+
+
+def _machine_busy_s() -> float:
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq)
 
 
 def _tried(read: Callable[[], Any]) -> Any:

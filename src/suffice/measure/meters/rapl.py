@@ -1,14 +1,11 @@
 """/sys/class/powercap -> joules of the processor packages and their memory, where the kernel lets a user read them.
 
-The counters are of the whole machine, so the machine's busy processor time comes with them: the job's share of the one
-tells its share of the other.
+The counters are of the whole machine: the job's part of them follows from its part of the busy processor time.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-
-import psutil
 
 from suffice.measure.meters.tree import ProcessTree
 
@@ -26,7 +23,7 @@ class RaplMeter:
         self.unavailable = None if self.last else _reason(folder, self.zones)
 
     def read(self, tree: ProcessTree) -> dict[str, float]:
-        """`package_j`, `dram_j` where there is one, and `machine_busy_s`: processor seconds of everything that runs."""
+        """`package_j`, and `dram_j` where there is one."""
         totals: dict[str, float] = {}
         for zone in self.last:
             now = _microjoules(zone)
@@ -39,9 +36,7 @@ class RaplMeter:
             self.joules[zone] += max(0.0, step) / 1e6
             name = "dram_j" if self.zones[zone] == "dram" else "package_j"
             totals[name] = totals.get(name, 0.0) + self.joules[zone]
-        times = psutil.cpu_times()
-        busy_s = sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
-        return {**totals, "machine_busy_s": busy_s} if totals else {}
+        return totals
 
 
 def _counted(zone: str, name: str) -> bool:

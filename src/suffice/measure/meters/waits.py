@@ -7,9 +7,11 @@ come from /proc, which a user may read of his own processes.
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from suffice.measure.spool.pages import Page
@@ -55,6 +57,11 @@ class WaitWatcher:
                 counter = self.counts.setdefault(page.owner, Counter())
                 for kind in kinds:
                     counter[kind] += 1
+
+    def save(self, path: Path) -> None:
+        """Keep the counts; `load_waits` reads them."""
+        with suppress(OSError):
+            path.write_text(json.dumps([{"owner": owner, "kinds": kinds} for owner, kinds in self.counts.items()]))
 
     def _kinds(self, page: Page) -> set[str]:
         kind = self._kind(page.pid, page.thread)
@@ -106,3 +113,12 @@ def _text(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""
+
+
+def load_waits(path: Path) -> dict[tuple[int, int], Mapping[str, float]]:
+    """The counts that a `WaitWatcher` kept, by owner; none where there is no such file."""
+    try:
+        rows = json.loads(path.read_text())
+        return {(int(row["owner"][0]), int(row["owner"][1])): dict(row["kinds"]) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

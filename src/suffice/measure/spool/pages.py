@@ -6,11 +6,16 @@ group and removed, so that a job that starts workers anew each epoch does not fi
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from suffice.agent.fetch import FIELDS, PAGE, UNKNOWN
+
+KEPT = "fetches.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,10 +81,6 @@ class FetchTotals:
         self.intra_op_threads = max(self.intra_op_threads, page.intra_op_threads)
         self.in_main_process = self.in_main_process or page.worker == UNKNOWN
 
-    def copy(self) -> FetchTotals:
-        """The same sums, to add to."""
-        return FetchTotals(**{f.name: getattr(self, f.name) for f in fields(self)})
-
 
 def read_page(path: Path) -> Page | None:
     """The page in a file, or None where it is cut short, damaged or gone."""
@@ -94,34 +95,55 @@ def read_page(path: Path) -> Page | None:
 
 
 class PageBook:
-    """All pages of a spool folder; `live` holds those of workers that still run."""
+    """All pages of a spool folder; `live` holds those of workers that still run.
+
+    What has been folded is kept in `fetches.json` before the page is removed, so that it survives suffice itself.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.live: dict[Path, Page] = {}
         self.retired: dict[tuple[int, int], FetchTotals] = {}
         self._at_once: dict[tuple[int, int], int] = {}
+        self._load()
 
     def refresh(self) -> Iterable[Page]:
         """Read every page; fold those whose process has ended."""
         found = {path: page for path in self.folder.glob("*.fetch") if (page := read_page(path))}
-        self.live = {}
-        for path, page in found.items():
-            if Path(f"/proc/{page.pid}").exists():
-                self.live[path] = page
-            else:
-                self.retired.setdefault(page.owner, FetchTotals()).add(page)
-                path.unlink(missing_ok=True)
-        for owner in {p.owner for p in self.live.values()}:
-            count = sum(p.owner == owner for p in self.live.values())
+        ended = {path: page for path, page in found.items() if not Path(f"/proc/{page.pid}").exists()}
+        self.live = {path: page for path, page in found.items() if path not in ended}
+        for owner, count in Counter(p.owner for p in self.live.values()).items():
             self._at_once[owner] = max(self._at_once.get(owner, 0), count)
+        for page in ended.values():
+            self.retired.setdefault(page.owner, FetchTotals()).add(page)
+        if ended:
+            self._save()
+            for path in ended:
+                path.unlink(missing_ok=True)
         return self.live.values()
 
     def totals(self) -> dict[tuple[int, int], FetchTotals]:
         """The sums by owner: (process, loader)."""
-        sums = {owner: totals.copy() for owner, totals in self.retired.items()}
+        sums = {owner: replace(totals) for owner, totals in self.retired.items()}
         for page in self.live.values():
             sums.setdefault(page.owner, FetchTotals()).add(page)
         for owner, total in sums.items():
-            total.most_at_once = self._at_once.get(owner, min(total.workers, 1))
+            total.most_at_once = max(1, self._at_once.get(owner, 0), total.most_at_once)
         return sums
+
+    def _save(self) -> None:
+        for owner, total in self.retired.items():
+            total.most_at_once = max(self._at_once.get(owner, 0), total.most_at_once)
+        rows = [{"owner": owner, "totals": asdict(totals)} for owner, totals in self.retired.items()]
+        with suppress(OSError):
+            draft = self.folder / "fetches.draft"
+            draft.write_text(json.dumps(rows))
+            draft.replace(self.folder / KEPT)
+
+    def _load(self) -> None:
+        try:
+            for row in json.loads((self.folder / KEPT).read_text()):
+                pid, loader = row["owner"]
+                self.retired[int(pid), int(loader)] = FetchTotals(**row["totals"])
+        except (OSError, ValueError, KeyError, TypeError):
+            self.retired = {}

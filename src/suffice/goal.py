@@ -1,0 +1,47 @@
+"""suffice.toml and the command line's options -> the `Goal`: where the job runs, and what it costs an hour."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from suffice.errors import GoalError
+from suffice.records import Goal
+
+FILE = "suffice.toml"
+KINDS: dict[str, tuple[type, ...]] = {
+    "region": (str,),
+    "instance": (str,),
+    "rate_usd_per_h": (int, float),
+    "use_instance_metadata": (bool,),
+}
+
+
+def read_goal(folder: Path, **options: Any) -> Goal:
+    """The goal of the `[goal]` table in the folder's suffice.toml, if there is one; options that are not None win.
+
+    Raises:
+        GoalError: if the file can't be read, or holds a name or a kind of value that a goal does not have.
+    """
+    path = folder / FILE
+    found: dict[str, Any] = {}
+    if path.is_file():
+        try:
+            found = dict(tomllib.loads(path.read_text()).get("goal", {}))
+        except (OSError, tomllib.TOMLDecodeError, TypeError, ValueError) as error:
+            raise GoalError(f"{path} can't be read: {error}") from error
+    for name, value in found.items():
+        _check(path, name, value)
+    given = {name: value for name, value in options.items() if value is not None}
+    return Goal(**{**found, **given})
+
+
+def _check(path: Path, name: str, value: Any) -> None:
+    known = [f.name for f in fields(Goal)]
+    if name not in known:
+        raise GoalError(f"{path}: a goal has no {name!r}", hint=f"it has {', '.join(known)}")
+    if type(value) not in KINDS[name]:
+        kinds = " or ".join(kind.__name__ for kind in KINDS[name])
+        raise GoalError(f"{path}: {name} must be {kinds}, found {value!r}")
