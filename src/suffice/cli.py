@@ -1,21 +1,33 @@
-"""The command line: one loop, so few verbs; the target says what they mean. A command is given after `--`."""
+"""The command line: one loop, so few verbs; the target says what they mean. A command is given after `--`.
+
+What suffice says goes to standard error: standard output is the job's own.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from suffice import __version__
 from suffice.errors import SufficeError
 
+if TYPE_CHECKING:  # these load what only some verbs need, and the job waits for it
+    from suffice.keep.home import Home
+    from suffice.keep.ledger import Ledger
+    from suffice.measure.observe import Observer
+    from suffice.records import Profile
+
 
 class Verbs(click.Group):
     """Prints what the user can mend as a message and a hint, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb."""
         try:
             return super().invoke(ctx)
         except SufficeError as error:
@@ -31,29 +43,175 @@ def main() -> None:
     """Deep-learning work that uses no more compute, money, energy and carbon than its goal needs, and proves it."""
 
 
-@main.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@main.command(context_settings={"allow_interspersed_args": False})
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("--region", help="AWS region that the job runs in, e.g. eu-north-1; it decides the carbon.")
-@click.option("--rate", "rate_usd_per_h", type=float, help="What this machine costs you, in USD an hour.")
-@click.option("--json", "as_json_", is_flag=True, help="Print the profile as JSON to standard error's place: see docs.")
-@click.option("--record", type=click.Path(path_type=Path), help="Copy the raw record to this folder as well.")
-@click.option("--no-live", is_flag=True, help="No live line while the job runs.")
-def measure(command: tuple[str, ...], as_json_: bool, record: Path | None, no_live: bool, **options: Any) -> None:
-    """Run COMMAND unchanged and tell where its time, energy, money and carbon went.
+@click.option("--region", help="AWS region that the job runs in, e.g. eu-north-1: it decides the carbon.")
+@click.option("--rate", "rate_usd_per_h", type=float, help="What this machine costs, in USD an hour.")
+@click.option("--json", "json_path", type=click.Path(), help="Write the profile as JSON to this file; - is the output.")
+@click.option("--record", type=click.Path(path_type=Path), help="Keep the raw record in this folder, to fold again.")
+@click.option("--live/--no-live", default=True, help="The line at the foot of the terminal while the job runs.")
+def measure(command: tuple[str, ...], *, json_path: str | None, record: Path | None, live: bool, **goal: Any) -> None:
+    """Run COMMAND unchanged, and tell where its time, energy, money and carbon went.
 
-    \b
     suffice measure -- python train.py --epochs 3
     """
-    from suffice import loop
     from suffice.goal import read_goal
     from suffice.keep.home import Home
-    from suffice.run.here import leave_as
+    from suffice.keep.report.live import StatusLine
+    from suffice.loop import measure as run_measured
 
     if not command:
         raise click.UsageError("there is no command; give it after `--`: suffice measure -- python train.py")
-    done = loop.measure(command, read_goal(Path.cwd(), **options), Home.of(), record=record)
-    from suffice.records import as_json
-    import json
+    line = StatusLine(sys.stderr)
+    try:
+        done = run_measured(
+            command,
+            read_goal(Path.cwd(), **goal),
+            Home.of(),
+            watch=_watch(line) if live else None,
+            on_end=line.close,
+            record=record,
+        )
+    finally:
+        line.close()
+    _print(done.profile)
+    if json_path is not None:
+        _write_json(done.profile, json_path)
+    from suffice.run.here import leave_as
 
-    print(json.dumps(as_json(done.profile))[:3000], file=sys.stderr)
     leave_as(done.ended)
+
+
+def _watch(line: Any) -> Callable[[Observer], None]:
+    from suffice.keep.report.live import progress
+    from suffice.measure.account.bill import power_now
+    from suffice.measure.machine import this_machine
+
+    machine = this_machine()
+
+    def watch(observer: Observer) -> None:
+        samples = observer.sampler.latest if observer.sampler else ()
+        watts = power_now(samples[0], samples[1], machine) if len(samples) > 1 else None
+        line.show(progress(observer.reader.records.values(), watts))
+
+    return watch
+
+
+def _print(profile: Profile) -> None:
+    from rich.console import Console
+
+    from suffice.keep.report.text import print_profile
+
+    print_profile(Console(stderr=True, highlight=False), profile)
+
+
+def _write_json(record: Any, path: str) -> None:
+    from suffice.records import as_json
+
+    with click.open_file(path, "w") as file:
+        json.dump(as_json(record), file, indent=2)
+        file.write("\n")
+
+
+@main.command()
+@click.argument("run", required=False)
+@click.argument("other", required=False)
+@click.option("--html", "page_path", type=click.Path(path_type=Path), help="Write the report as a page of its own.")
+@click.option("--json", "as_json_", is_flag=True, help="Print JSON.")
+@click.option("--list", "listed", is_flag=True, help="List the latest runs.")
+def report(run: str | None, other: str | None, page_path: Path | None, *, as_json_: bool, listed: bool) -> None:
+    """Show RUN, the latest if none is named; with OTHER, the two side by side. A folder of --record is a run as well."""
+    from suffice.keep.home import Home
+    from suffice.keep.ledger import Ledger
+
+    home = Home.of()
+    ledger = Ledger(home.ledger)
+    if listed:
+        _list(ledger, as_json_=as_json_)
+        return
+    first = _find(run, ledger, home)
+    second = _find(other, ledger, home) if other else None
+    if page_path is not None:
+        _write_page(first, second, page_path)
+    elif second is not None:
+        _show_comparison(first, second, as_json_=as_json_)
+    elif as_json_:
+        _write_json(first, "-")
+    else:
+        _show(first)
+
+
+def _find(name: str | None, ledger: Ledger, home: Home) -> Profile:
+    """The profile of a run; one that goes on or never ended is folded from its folder."""
+    from suffice.measure.peak import Peaks
+    from suffice.measure.profile import fold
+
+    if name is not None and (Path(name) / "run.json").is_file():
+        return fold(Path(name), Peaks(home.peaks))
+    entry = ledger.find(name)
+    profile = ledger.profile(entry.name)
+    if profile is not None:
+        return profile
+    if entry.folder is None:
+        raise SufficeError(f"run {entry.name} has no profile and no folder: nothing of it was kept")
+    return fold(Path(entry.folder), Peaks(home.peaks))
+
+
+def _show(profile: Profile) -> None:
+    from rich.console import Console
+
+    from suffice.keep.report.text import print_profile
+
+    print_profile(Console(highlight=False), profile)
+
+
+def _show_comparison(first: Profile, second: Profile, *, as_json_: bool) -> None:
+    from suffice.keep.report.compare import compare
+
+    comparison = compare(first, second)
+    if as_json_:
+        _write_json(comparison, "-")
+        return
+    from rich.console import Console
+
+    from suffice.keep.report.text import print_comparison
+
+    print_comparison(Console(highlight=False), comparison)
+
+
+def _write_page(first: Profile, second: Profile | None, path: Path) -> None:
+    from suffice.keep.report.compare import compare
+    from suffice.keep.report.page import write_page
+    from suffice.records import as_json
+
+    comparison = as_json(compare(first, second)) if second is not None else None
+    write_page(first, path, other=second, comparison=comparison)
+    click.echo(f"wrote {path}")
+
+
+def _list(ledger: Ledger, *, as_json_: bool) -> None:
+    entries = ledger.entries()
+    if as_json_:
+        _write_json(entries, "-")
+        return
+    for entry in entries:
+        click.echo(f"{entry.name}  {entry.state:<10}  {' '.join(entry.command)}")
+
+
+@main.command()
+@click.option("--python", help="Also try the agent in this interpreter, the one that your jobs run in.")
+@click.option("--json", "as_json_", is_flag=True, help="Print JSON.")
+def doctor(*, python: str | None, as_json_: bool) -> None:
+    """Tell what can be measured on this machine, and what each missing meter would need."""
+    from suffice.keep.home import Home
+    from suffice.measure.doctor import examine
+
+    checks = examine(python=python, cache=Home.of().agent_cache())
+    if as_json_:
+        _write_json(checks, "-")
+        return
+    from rich.console import Console
+
+    from suffice.keep.report.text import print_checks
+
+    print_checks(Console(highlight=False), checks)

@@ -39,7 +39,8 @@ def measure(
     goal: Goal,
     home: Home,
     *,
-    watch: Callable[[Observer], None] = lambda observer: None,
+    watch: Callable[[Observer], None] | None = None,
+    on_end: Callable[[], None] | None = None,
     meters: Sequence[Meter] | None = None,
     record: Path | None = None,
 ) -> Measured:
@@ -50,6 +51,7 @@ def measure(
         goal: where the job runs and what it costs.
         home: where suffice keeps its things.
         watch: called about twice a second while the job runs.
+        on_end: called as soon as the job has ended, before its record is folded.
         meters: those of this machine unless others are given, such as a recording's.
         record: a folder to copy the raw record to; `measure.profile.fold` reads it.
 
@@ -68,7 +70,7 @@ def measure(
     observer = Observer(folder, standard_meters() if meters is None else meters)
 
     def tick() -> None:
-        if observer.tick():
+        if observer.tick() and watch is not None:
             watch(observer)
 
     try:
@@ -78,6 +80,8 @@ def measure(
     except Exception:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    if on_end is not None:
+        on_end()
     observer.ended(ended)
     return _kept(ledger, folder, ended, _calibrated(observer, stage, home), lost=lost, record=record)
 

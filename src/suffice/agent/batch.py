@@ -35,7 +35,9 @@ def size(torch: Any, batch: Any) -> Size:
     Tokens are an integer tensor of two axes that comes first in its batch: (sequences, length). All is 0, or None,
     where the batch holds no tensor.
     """
-    for tensor in _tensors(torch, batch):
+    if type(batch) in (list, tuple) and batch and type(batch[0]) is torch.Tensor:
+        batch = batch[0]  # as most are
+    for tensor in (batch,) if type(batch) is torch.Tensor else _tensors(torch, batch):
         shape = tensor.shape
         if len(shape):
             are_tokens = len(shape) == 2 and shape[1] > 1 and tensor.dtype in (torch.int64, torch.int32)

@@ -15,38 +15,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    Mark = tuple[Any, int]  # an event, and the phase that it begins
+    Mark = tuple[Any, int]  # an event, and the phase that begins with it
 
 MARKS_PER_STEP = 48
 STEPS_ON_THE_WAY = 64
-MARK_COST_NS = 5_000
-SHARE_OF_STEP = 0.005
 
 
 class DeviceTimer:
-    """`tap` is the clock's; `arrived` yields (step index, [nanoseconds by phase]) of each step that can be told.
-
-    Between recorded steps it passes over as many as keep the cost of the marks under `SHARE_OF_STEP`.
-    """
+    """`tap` is the clock's; `arrived` yields (step index, [nanoseconds by phase]) of each step that can be told."""
 
     def __init__(self, torch: Any) -> None:
         self.torch = torch
         self.index = torch.cuda.current_device()  # events of two devices can't be compared
         self.spare: list[Any] = []
         self.on_the_way: deque[tuple[int, list[Mark]]] = deque()
-        self.skip = 0
-        self._restart()
+        self.marks: list[Mark] = []
+        self.restart(phases.OTHER, whole=False)
 
-    def _restart(self) -> None:
-        """Record from here on; what is left of the current step is not a whole one."""
-        self.recording = True
-        self.partial = True
+    def restart(self, phase: int, whole: bool) -> None:
+        """Record from here on; `whole`: here a step begins, so the first one will be complete."""
         self._drop()
+        self.recording = True
+        self.partial = not whole
+        if whole:
+            self.tap(phase)
 
     def _drop(self) -> None:
         # The first mark may be the last of a step that is still on its way.
-        self.spare.extend(event for event, _ in getattr(self, "marks", ())[1:])
-        self.marks: list[Mark] = []
+        self.spare.extend(event for event, _ in self.marks[1:])
+        self.marks = []
         self.cut_at: int | None = None
 
     def tap(self, phase: int) -> None:
@@ -62,7 +59,7 @@ class DeviceTimer:
             self.recording = False
             self._drop()
             return
-        event = self.spare.pop() if self.spare else self.torch.cuda.Event(enable_timing=True)
+        event = self.spare.pop() if self.spare else cuda.Event(enable_timing=True)
         event.record()
         self.marks.append((event, phase))
 
@@ -72,26 +69,17 @@ class DeviceTimer:
         if self.recording:
             self.cut_at = len(self.marks) - 1
 
-    def close(self, index: int, step_ns: int) -> None:
-        """The step that took `step_ns` on the host ended at the latest cut."""
-        if self.skip:
-            self.skip -= 1
-            if not self.skip:
-                self._restart()
-            return
+    def close(self, index: int) -> None:
+        """The step ended at the latest cut."""
         cut = self.cut_at
         if not self.recording or cut is None or len(self.on_the_way) >= STEPS_ON_THE_WAY:
-            self._restart()
+            self.restart(phases.OTHER, whole=False)
             return
         step, self.marks, self.cut_at = self.marks[: cut + 1], self.marks[cut:], None
         if self.partial:
             self.partial = False
-            return
-        self.on_the_way.append((index, step))
-        self.skip = int(2 * MARK_COST_NS * len(step) / (SHARE_OF_STEP * max(1, step_ns)))
-        if self.skip:
-            self.recording = False
-            self._drop()
+        else:
+            self.on_the_way.append((index, step))
 
     def arrived(self) -> Iterator[tuple[int, list[int]]]:
         while self.on_the_way and self.on_the_way[0][1][-1][0].query():

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from .loaders import Loader
 
+    Begun = tuple[int, int, tuple[int, int]]
+
 FIELDS = (
     "busy",
     "pid",
@@ -31,19 +33,24 @@ FIELDS = (
     "items",
     "wall",
     "processor",
+    "thread_run",
     "run_queue",
     "read_bytes",
     "write_bytes",
     "first_wall",
     "first_processor",
+    "first_thread_run",
     "first_run_queue",
     "first_items",
     "intra_op_threads",
 )
+FIRST = tuple(name[6:] for name in FIELDS if name.startswith("first_"))
 PAGE = struct.Struct("<{}q".format(len(FIELDS)))
 BUSY = struct.Struct("<q")
 UNKNOWN = -1
 PAGES = 16
+SHORT_NS = 2_000_000  # of fetches as short as this, one in some is looked at, for its reading costs some 10 µs
+PASSED_OVER = 15
 BYTES_AFTER_NS = 1_000_000  # reading the bytes costs some microseconds, more with many threads
 
 
@@ -54,12 +61,13 @@ class Readings:
         self.schedule = _open("/proc/thread-self/schedstat")
         self.io = _open("/proc/self/io")
 
-    def run_queue_ns(self) -> int:
-        """Time ready to run but without a processor, or -1 where the kernel does not say."""
+    def scheduled_ns(self) -> tuple[int, int]:
+        """(on a processor, ready to run but without one), or (-1, -1) where the kernel does not say."""
         try:
-            return int(os.pread(self.schedule, 64, 0).split()[1])  # type: ignore[arg-type]  # None: caught
+            fields = os.pread(self.schedule, 64, 0).split()  # type: ignore[arg-type]  # None: caught
+            return int(fields[0]), int(fields[1])
         except (OSError, TypeError, ValueError, IndexError):
-            return UNKNOWN
+            return UNKNOWN, UNKNOWN
 
     def bytes_moved(self) -> tuple[int, int]:
         """(read, written) through system calls, or (-1, -1)."""
@@ -82,11 +90,15 @@ class Pages:
         self.torch = torch
         self.loader = UNKNOWN
         self.error: str | None = None
+        self.pass_over = 0
         self.pages: dict[tuple[int, int], FetchPage] = {}
 
-    def begin(self, reading: Loader | None) -> tuple[FetchPage, tuple[int, int, int]] | None:
+    def begin(self, reading: Loader | None) -> tuple[FetchPage, Begun] | None:
         """A fetch begins, in a process that is `reading` that loader unless it is a worker."""
         if self.error is not None:
+            return None
+        if self.pass_over:
+            self.pass_over -= 1
             return None
         number = self.loader if reading is None else reading.number
         key = threading.get_ident(), number
@@ -101,9 +113,10 @@ class Pages:
                 return None
         return page, page.begin()
 
-    def end(self, token: tuple[FetchPage, tuple[int, int, int]], items: int) -> None:
+    def end(self, token: tuple[FetchPage, Begun], items: int) -> None:
         page, begun = token
-        page.end(begun, items)
+        if page.end(begun, items) < SHORT_NS:
+            self.pass_over = PASSED_OVER
 
     def _open(self, loader: int) -> FetchPage:
         info = self.torch.utils.data.get_worker_info()
@@ -123,29 +136,33 @@ class FetchPage:
         self.page = _shared_page(os.path.join(folder, "{pid}-{begun}.fetch".format(**totals)))
         PAGE.pack_into(self.page, 0, *totals.values())
 
-    def begin(self) -> tuple[int, int, int]:
+    def begin(self) -> Begun:
         BUSY.pack_into(self.page, 0, 1)
-        return time.perf_counter_ns(), time.process_time_ns(), self.readings.run_queue_ns()
+        return time.perf_counter_ns(), time.process_time_ns(), self.readings.scheduled_ns()
 
-    def end(self, begun: tuple[int, int, int], items: int) -> None:
+    def end(self, begun: Begun, items: int) -> int:
+        """Add the batch; returns what it took, in nanoseconds."""
         totals = self.totals
         wall = time.perf_counter_ns() - begun[0]
         processor = time.process_time_ns() - begun[1]
-        queued = self.readings.run_queue_ns()
-        queued = UNKNOWN if UNKNOWN in (queued, begun[2], totals["run_queue"]) else queued - begun[2]
+        run, queued = self.readings.scheduled_ns()
+        known = UNKNOWN not in (run, begun[2][0], totals["run_queue"])
         totals["batches"] += 1
         totals["items"] += items
         totals["wall"] += wall
         totals["processor"] += processor
-        totals["run_queue"] = UNKNOWN if queued == UNKNOWN else totals["run_queue"] + queued
+        totals["thread_run"] = totals["thread_run"] + run - begun[2][0] if known else UNKNOWN
+        totals["run_queue"] = totals["run_queue"] + queued - begun[2][1] if known else UNKNOWN
         if totals["batches"] == 1:
-            totals.update(first_wall=wall, first_processor=processor, first_run_queue=queued, first_items=items)
+            for name in FIRST:
+                totals["first_" + name] = totals[name]
         if wall > BYTES_AFTER_NS or totals["batches"] % 16 == 1:
             read, written = self.readings.bytes_moved()
             if read != UNKNOWN:
                 totals["read_bytes"] = read - self.first_bytes[0]
                 totals["write_bytes"] = written - self.first_bytes[1]
         PAGE.pack_into(self.page, 0, *totals.values())
+        return wall
 
 
 def _shared_page(path: str) -> mmap.mmap:

@@ -22,23 +22,27 @@ SAMPLED_STEPS = (3, 30)
 
 
 class FlopSampler:
-    """Counts in the steps of `SAMPLED_STEPS`; `refused` says why it does not, if so."""
+    """Counts in the first steps at or after those of `SAMPLED_STEPS`; `refused` says why it does not, if so."""
 
     def __init__(self, torch: Any, modules: Mapping[str, ModuleType]) -> None:
         self.torch = torch
         self.modules = modules
         self.mode: Any = None
+        self.window: int | None = None
+        self.next_at: int | None = SAMPLED_STEPS[0]
         self.registry: Formulas | None = None
         self.refused: str | None = None
         self.by_dtype: dict[str, int] = {}
 
     def enter(self, step: int) -> bool:
         """Begin to count if this step is one of the sampled; True if so."""
-        if step not in SAMPLED_STEPS or self.refused or self.mode is not None:
+        if self.mode is not None or self.next_at is None or (step != self.window and step < self.next_at):
             return False
         self.refused = self._refusal()
         if self.refused:
+            self.next_at = None
             return False
+        self.window = step
         if self.registry is None:
             self.registry = _registry(self.torch)
         mode = _counting_mode(self._count)
@@ -54,6 +58,8 @@ class FlopSampler:
     def take(self) -> dict[str, int]:
         """The operations since the last call, by precision; empty where none were counted or a formula failed."""
         taken, self.by_dtype = self.by_dtype, {}
+        self.next_at = next((s for s in SAMPLED_STEPS if self.window is not None and s > self.window), None)
+        self.window = None
         return {} if self.refused else taken
 
     def _refusal(self) -> str | None:

@@ -82,6 +82,14 @@ class PhaseClock:
             self.evaluating = evaluating
             self._turn(TO_EVALUATION[phase] if evaluating else phase)
 
+    def resume(self, moment: int) -> None:
+        """Go on from a moment of the past, with nothing booked."""
+        self.totals = [0] * COUNT
+        self.stack = []
+        self.evaluating = False
+        self.phase = OTHER
+        self.since = moment
+
     def settle(self) -> int:
         """Book the time until now and return the moment, in nanoseconds of the clock."""
         self._turn(self.phase)

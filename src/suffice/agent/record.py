@@ -16,6 +16,7 @@ from .device import DeviceTimer
 from .fetch import Pages
 from .flops import FlopSampler
 from .loss import Losses
+from .pace import Pace
 from .phases import PhaseClock
 from .spool import Spool
 from .steps import COUNTED, FORWARD_UNKNOWN, Steps
@@ -54,6 +55,9 @@ class Record:
         self.searches_left, self.searches_in_all = SEARCHES, SEARCHES_IN_ALL
         self.optimising = self.forward_depth = self.backward_depth = 0
         self.optimiser = 0
+        self.passing_over = False
+        self.pace = Pace()
+        self.spent_ns = self.passed_stops = self.stops_passed = self.passed_at_ns = 0
 
     def overheard(self, name: str, thread: int) -> bool:
         """Something was marked in another thread; True if that thread is the one that trains after all."""
@@ -75,6 +79,7 @@ class Record:
     def iteration_begins(self, loader: Any) -> Loader | None:
         if self.fetching:
             return None
+        self._listen_again()
         self._begin_loop()
         known = self.loaders.of(loader, loaders.describe)
         evaluates = not self.torch.is_grad_enabled() or self.roots.training() is False
@@ -110,7 +115,7 @@ class Record:
         if not self.roots.found and not known.evaluates and process.has_optimiser(self.torch):
             self._search(insist=False)
         if self.spool.due(self.clock.since):
-            self.spool.flush()
+            self._flush()
 
     def fetch_fails(self, token: tuple[Loader, int]) -> None:  # noqa: ARG002 - as its siblings
         self.fetching = False
@@ -148,10 +153,15 @@ class Record:
         self.searches_left = SEARCHES
 
     def forward_begins(self, call: RootCall, args: Any, kwargs: Any) -> None:
+        module = call.module()
+        if self.passing_over:
+            if module is None or module.training:
+                return
+            self._listen_again()
         self.forward_depth += 1
         if self.forward_depth == 1:
             self._begin_loop()
-            self._turn_by_forward(call.module(), args, kwargs)
+            self._turn_by_forward(module, args, kwargs)
         self.clock.enter(phases.FORWARD)
 
     def _turn_by_forward(self, module: Any, args: Any, kwargs: Any) -> None:
@@ -176,7 +186,7 @@ class Record:
         self.clock.leave()
 
     def _count_operations(self) -> None:
-        if self.flops.enter(self.steps.current(self.loaders.feeding())):
+        if self.flops.next_at is not None and self.flops.enter(self.steps.current(self.loaders.feeding())):
             self.steps.now.flags |= COUNTED
 
     # ---- backward and the optimiser: the end of a step
@@ -222,6 +232,9 @@ class Record:
             self.clock.enter(phases.OPTIMISER)
 
     def optimiser_ends(self, optimiser: Any) -> None:
+        if self.passing_over:
+            self._passed_stop()
+            return
         if not self.optimising:
             return
         self.optimising -= 1
@@ -232,25 +245,63 @@ class Record:
         if not self.roots.any_called():
             self.steps.now.flags |= FORWARD_UNKNOWN
         self.steps.optimiser_ended(id(optimiser))
-        self.roots.settle()
         if not self.described:
             self.described = True
             self.spool.message("facts", **process.facts(self.torch, self.roots))
+        if self.roots.settled():
+            self._close_early()
+
+    def _close_early(self) -> None:
+        """Where steps are alike their end is known at once; the next ones may then be passed over."""
+        if self.steps.surely_ended():
+            self.steps.batch_wanted()
+            steps = 0 if self.clock.stack else self.pace.pass_over()
+            if steps:
+                self.passing_over = True
+                self.passed_stops = steps * self.steps.stops_of_last
+                self.stops_passed = 0
+
+    def _passed_stop(self) -> None:
+        self.stops_passed += 1
+        if self.stops_passed % self.steps.stops_of_last == 0:
+            self.passed_at_ns = self.clock.now()
+        if self.stops_passed >= self.passed_stops:
+            self._listen_again(whole=True)
+
+    def _listen_again(self, whole: bool = False) -> None:
+        """`whole`: a step begins here, otherwise it has begun before."""
+        if not self.passing_over:
+            return
+        self.passing_over = False
+        count = self.stops_passed // self.steps.stops_of_last
+        self.steps.passed_over(count, self.passed_at_ns if count else self.steps.end_ns)
+        self.optimising = self.forward_depth = self.backward_depth = 0
+        if self.device is not None:
+            self.device.restart(self.clock.phase, whole)
 
     def _step_frozen(self) -> None:
         if self.device is not None:
             self.device.cut(self.clock.phase)
 
     def _step_closed(self, index: int, step: Sums) -> None:
+        spent_ns, self.spent_ns = self.spent_ns, 0
+        self.pace.step(sum(step.totals), spent_ns)
         self.losses.closed(index, step.losses)
         if step.flags & COUNTED:
             sizes = {"samples": step.samples, "tokens": step.tokens}
             self.spool.message("flops", step=index, by_dtype=self.flops.take(), **sizes)
         self.losses.collect()
         if self.device is not None:
-            self.device.close(index, sum(step.totals))
+            self.device.close(index)
             for each, totals in self.device.arrived():
                 self.spool.row("device", [each, *totals])
+        if self.spool.due(self.steps.end_ns):
+            self._flush()
+
+    def _flush(self) -> None:
+        begun_ns = self.clock.now()
+        self.spool.flush()
+        self.spent_ns -= self.clock.now() - begun_ns  # twice a second, whatever the steps: no reason to pass some over
 
     # ---- the ends
 
@@ -267,9 +318,14 @@ class Record:
 
     def finish(self) -> None:
         """Write all there is left to tell."""
+        self._listen_again()
         self.steps.finish()
         self.losses.collect()
         self.loaders.write()
-        told = {"refused_flops": self.flops.refused, "reading_elsewhere": self.reading_elsewhere}
+        told = {
+            "refused_flops": self.flops.refused,
+            "reading_elsewhere": self.reading_elsewhere,
+            "own_ns_per_step": int(self.pace.spent_ns),
+        }
         self.spool.message("end", **process.at_end(self.torch, self.device is not None), **told)
         self.spool.close()

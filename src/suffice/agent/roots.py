@@ -118,8 +118,8 @@ class Roots:
             self._wrap(roots)
         return optimisers
 
-    def settle(self) -> bool:
-        """After a step: the roots that were not called give way to their children. True once nothing moves."""
+    def settled(self) -> bool:
+        """After a step: roots that took part but were not called give way to their children. True when nothing moves."""
         if not self.levels_left:
             return True
         idle = [c for c in self.calls if not c.called and c.took_part()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 import traceback
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,20 @@ from .roots import Roots
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+
+# What is also heard while steps are passed over.
+HEARD_ALWAYS = frozenset(
+    (
+        "iteration_begins",
+        "iterator_made",
+        "compile_called",
+        "forward_begins",
+        "optimiser_ends",
+        "worker_begins",
+        "worker_ends",
+    )
+)
 
 
 def begin(torch: Any) -> None:
@@ -54,13 +69,18 @@ class Session:
         os.register_at_fork(after_in_child=self.forked)
 
     def heard(self, name: str, any_thread: bool = False) -> Callable[..., Any]:
-        """The record's method of that name as a hook may call it: None where nobody listens or something fails."""
-        my_ident = threading.get_ident
+        """The record's method of that name as a hook may call it: None where nobody listens or something fails.
+
+        What it takes is added up in the record: a step must not be slowed by more than a fixed share.
+        """
+        my_ident, now = threading.get_ident, time.perf_counter_ns
+        always = name in HEARD_ALWAYS
 
         def call(*args: Any) -> Any:
-            if not self.alive:
-                return None
             record = self.record
+            if not self.alive or (record.passing_over and not always):
+                return None
+            begun = now()
             try:
                 if record.thread != my_ident() and not any_thread and not record.overheard(name, my_ident()):
                     return None
@@ -68,6 +88,8 @@ class Session:
             except Exception:
                 self.stand_aside(name)
                 return None
+            finally:
+                record.spent_ns += now() - begun
 
         return call
 

@@ -7,7 +7,7 @@ steps tile the loop: the parts sum up to its wall time.
 Steps of a job that never calls an optimiser of torch end with `backward`, once `PATIENCE` of them have shown it, or
 many more where there is an optimiser: it may be that the job accumulates gradients for long.
 
-To stay bounded the record thins out: after `FULL_ROWS` rows each row holds two steps, then four, and so on.
+Steps may be passed over (`record.Record` decides when): such a stretch is one row that tells its length and no parts.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     Checkpoint = tuple[int, list[int], int, int]  # freezes, totals by phase, samples, tokens
 
-FULL_ROWS = 50_000
-ROWS_PER_STRIDE = 25_000
+STEADY = 4
 PATIENCE = 16
 PATIENCE_WITH_OPTIMISER = 4096
 
 COUNTED = 1  # the operations of this step were counted, which slowed it
 FORWARD_UNKNOWN = 2  # the modules whose calls are the forward pass were not known yet
 BY_BACKWARD = 4  # no optimiser was seen: the step ended with backward
+PASSED_OVER = 8  # nothing but the end of each step was marked: all their time stands under `other`
 
 
 class Sums:
@@ -74,11 +74,7 @@ class Steps:
         self.by_backward = False
         self.on_freeze: Callable[[], None] | None = None
         self.on_close: Callable[[int, Sums], None] | None = None
-        self.stride = 1
-        self.rows_left = FULL_ROWS
-        self.group = Sums()
-        self.group_count = 0
-        self.group_end_ns = 0
+        self.stops = self.stops_of_last = self.steady = 0
 
     def begin(self) -> None:
         """The loop begins with its first mark; what came before is the job's start-up."""
@@ -125,6 +121,11 @@ class Steps:
     def optimiser_ended(self, key: int) -> None:
         self._freeze(0)
         self.stepped.add(key)
+        self.stops += 1
+
+    def surely_ended(self) -> bool:
+        """Whether the latest optimiser step was its step's last, going by the steps before, which were all alike."""
+        return self.steady >= STEADY and self.stops == self.stops_of_last
 
     def _freeze(self, flags: int) -> None:
         moment = self.clock.settle()
@@ -146,39 +147,40 @@ class Steps:
     def _close(self) -> None:
         step: Sums
         step, self.frozen = self.frozen, None  # type: ignore[assignment]  # the callers have looked
+        self.steady = self.steady + 1 if self.stops == self.stops_of_last else 0
+        self.stops_of_last, self.stops = self.stops, 0
         self.stepped.clear()
+        count = step.backwards or 1 if step.flags & BY_BACKWARD else 1
+        self._write(step, count)
         if self.on_close is not None:
             self.on_close(self.index, step)
-        count = max(1, step.backwards) if step.flags & BY_BACKWARD else 1
-        self._keep(step, count)
         self.index += count
 
-    def _keep(self, step: Sums, count: int) -> None:
-        self.group.add(step)
-        self.group_count += count
-        if self.group_count >= self.stride:
-            self._write_group(self.index + count - 1)
-        if self.spool.due(self.end_ns):
-            self.spool.flush()
+    def _write(self, step: Sums, count: int) -> None:
+        last = self.index + count - 1
+        self.spool.row(
+            "step",
+            [last, count, self.end_ns, step.cpu_ns, step.samples, step.tokens, step.flags, *step.totals],
+        )
 
-    def _write_group(self, last: int) -> None:
-        g = self.group
-        row = [last, self.group_count, self.end_ns, g.cpu_ns, g.samples, g.tokens, g.flags]
-        self.spool.row("step", row + g.totals)
-        self.group = Sums()
-        self.group_count = 0
-        self.rows_left -= 1
-        if self.rows_left == 0:
-            self.stride *= 2
-            self.rows_left = ROWS_PER_STRIDE
+    def passed_over(self, count: int, end_ns: int) -> None:
+        """Since the latest step was closed, `count` more have ended, the last of them at `end_ns`."""
+        cpu_ns = self.cpu_now()
+        stretch = Sums()
+        stretch.flags = PASSED_OVER
+        stretch.cpu_ns, self.cpu_ns = cpu_ns - self.cpu_ns, cpu_ns
+        stretch.totals[phases.OTHER] = end_ns - self.end_ns
+        self.end_ns = end_ns
+        if count:
+            self._write(stretch, count)
+        self.index += count
+        self.clock.resume(end_ns)
 
     def finish(self) -> None:
         """Close what is open, and write what came after the last step as the tail."""
         if self.begun_ns is None:
             return
         self.batch_wanted()
-        if self.group_count:
-            self._write_group(self.index - 1)
         self.clock.settle()
         self.spool.message("tail", end_ns=self.clock.since, totals=self.clock.totals, steps=self.index)
 

@@ -55,17 +55,25 @@ def limit_of(
     """
     if totals is None or totals.items <= 0 or totals.wall_s <= 0:
         return Limit(limited_by=UNKNOWN, reason="its workers left no record of their fetches", figures={})
-    shares = _shares(totals)
+    shares = _shares(totals, kinds)
     figures = _figures(totals, shares)
     verdict, reason = _verdict(totals, shares, kinds, wait_share, cores)
     return Limit(limited_by=verdict, reason=reason, figures=figures)
 
 
-def _shares(totals: FetchTotals) -> _Shares:
+def _shares(totals: FetchTotals, kinds: Mapping[str, float]) -> _Shares:
+    processor_s = totals.processor_s
+    if totals.in_main_process and totals.thread_s is not None and not _mostly_running(kinds):
+        # Idle threads of the job's own arithmetic spin for a while: their time is not the fetch's.
+        processor_s = totals.thread_s
     # Threads inside a worker can use more processor time than there is wall time.
-    processor = min(1.0, totals.processor_s / totals.wall_s)
+    processor = min(1.0, processor_s / totals.wall_s)
     queue = None if totals.run_queue_s is None else min(1.0, totals.run_queue_s / totals.wall_s)
     return _Shares(processor=processor, queue=queue, off=max(0.0, 1.0 - processor - (queue or 0.0)))
+
+
+def _mostly_running(kinds: Mapping[str, float]) -> bool:
+    return 2 * kinds.get("run", 0) > sum(kinds.values())
 
 
 def _verdict(

@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from suffice.agent.phases import NAMES as PHASES
+from suffice.agent.steps import PASSED_OVER
 from suffice.errors import SufficeError
 from suffice.measure.account.bill import Bill, bill_of
 from suffice.measure.account.place import Place
@@ -23,7 +24,7 @@ from suffice.measure.machine import Machine
 from suffice.measure.meters.recording import Recording, read_recording
 from suffice.measure.meters.waits import load_waits
 from suffice.measure.peak import Peaks
-from suffice.measure.ranks import Fetches, notes_of, precision_of, rank_of, series_of
+from suffice.measure.ranks import Fetches, notes_of, precision_of, rank_of, series_of, typical
 from suffice.measure.spool.pages import PageBook
 from suffice.measure.spool.reader import TRAINING_PHASES, ProcessRecord, SpoolReader
 from suffice.measure.why import why_no_steps
@@ -193,7 +194,14 @@ def _parts(record: ProcessRecord | None, ended: Ended) -> dict[str, Figure]:
     if record is None or record.begun_ns is None:
         return {"unseen_s": measured(max(0.0, duration_s), "s", method="no training loop was seen")}
     tail_ns = record.tail_ns or (0,) * len(PHASES)
-    sums = {name: sum(s.ns[i] for s in record.steps) + tail_ns[i] for i, name in enumerate(PHASES)}
+    marked = [s for s in record.steps if not s.flags & PASSED_OVER]
+    sums = {name: sum(s.ns[i] for s in marked) + tail_ns[i] for i, name in enumerate(PHASES)}
+    # What was passed over went the way of the steps that were marked.
+    passed_ns = sum(s.training_ns for s in record.steps if s.flags & PASSED_OVER)
+    like = typical(record.steps)
+    like_ns = sum(s.training_ns for s in like) or 1
+    for i, name in enumerate(TRAINING_PHASES):
+        sums[name] += int(passed_ns * sum(s.ns[i] for s in like) / like_ns)
     loop_end_ns = record.tail_end_ns or record.steps[-1].end_ns
     parts = {"start_up_s": record.begun_ns / 1e9 - ended.begun_s}
     parts |= {f"{name}_s": sums[name] / 1e9 for name in TRAINING_PHASES}
@@ -213,6 +221,7 @@ def _facts(run: Run, recording: Recording) -> dict[str, Any]:
         "memory_gib": round(machine.memory_gib, 2),
         "memory_limit_gib": round(machine.memory_limit_gib, 2),
         "gpus": gpu_facts(recording.samples),
+        "not_measured": dict(recording.unavailable),
         "region": run.place.region.code if run.place.known else "unknown",
         "instance": run.place.instance or "unknown",
     }
@@ -254,7 +263,7 @@ def _notes(
         notes.append(Note(level="warning", text="this run has no end: it still goes on, or suffice itself was killed"))
     if recording.damaged_lines:
         notes.append(Note(level="warning", text=f"{recording.damaged_lines} samples can't be read: left out"))
-    notes += [Note(text=f"{key}: {reason}") for key, reason in recording.unavailable.items()]
+    notes += [Note(level="warning", text=f"{key}: {reason}") for key, reason in recording.failures.items()]
     return notes
 
 

@@ -1,7 +1,8 @@
 """What one training process told -> its `Rank`: the split of a step, rates, losses, operations, loaders.
 
 The split is the mean over the loop's typical steps: without the first one, in which caches and workers start, and
-without those whose operations were counted, which that slowed. The whole run's accounts keep every step.
+without those whose operations were counted, which that slowed. Steps that the agent passed over to keep its cost down
+count for the time of a step, and not for its split.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, quantiles
+from statistics import fmean
 from typing import Any
 
 from suffice.agent.phases import NAMES as PHASES
-from suffice.agent.steps import BY_BACKWARD, COUNTED, FORWARD_UNKNOWN
+from suffice.agent.steps import BY_BACKWARD, COUNTED, FORWARD_UNKNOWN, PASSED_OVER
 from suffice.measure.loading import limit_of
 from suffice.measure.peak import Precision
 from suffice.measure.spool.pages import FetchTotals
@@ -44,12 +45,12 @@ class Fetches:
     cores: float
 
 
-def typical(steps: Sequence[StepRow]) -> list[StepRow]:
-    """The steps that tell what a step takes; where they are too few, all but the first, or all."""
-    rest = [s for s in steps[1:] if not s.flags & COUNTED]
+def typical(steps: Sequence[StepRow], *, split: bool = True) -> list[StepRow]:
+    """The steps that tell what a step takes, and with `split` its parts; where they are too few, all but the first."""
+    rest = [s for s in steps[1:] if not s.flags & (COUNTED | PASSED_OVER if split else COUNTED)]
     if len(rest) >= FEWEST_STEPS:
         return rest
-    return list(steps[1:]) or list(steps)
+    return [s for s in steps[1:] if not s.flags & PASSED_OVER] or list(steps[:1])
 
 
 def rank_of(record: ProcessRecord, fetches: Fetches) -> Rank:
@@ -61,7 +62,7 @@ def rank_of(record: ProcessRecord, fetches: Fetches) -> Rank:
     facts["python"] = record.process.get("python")
     steps = typical(record.steps)
     split = _split(record, steps)
-    figures = {**_times(record, steps), **_rates(steps), **_loss_figures(record), **_memory(record)}
+    figures = {**_times(record), **_rates(record, steps), **_loss_figures(record), **_memory(record)}
     figures.update(_operations(record, steps))
     return Rank(
         rank=int(record.facts.get("rank", 0)),
@@ -107,41 +108,58 @@ def _reads_by_loader(record: ProcessRecord) -> bool:
     return any(each.get("role") == "training" for each in record.loaders.values())
 
 
-def _times(record: ProcessRecord, steps: Sequence[StepRow]) -> dict[str, Figure]:
-    count = sum(s.count for s in record.steps)
-    figures = {"steps": measured(count, "steps")}
-    if steps:
-        each_s = sorted(s.training_ns / s.count / 1e9 for s in steps)
-        middle, low, high = _spread(each_s)
-        figures["step_s"] = measured(
-            middle, "s", low=low, high=high, method=f"median of {len(each_s)}; low and high: 10th and 90th percentile"
+def _times(record: ProcessRecord) -> dict[str, Figure]:
+    steps = typical(record.steps, split=False)
+    count = sum(s.count for s in steps)
+    figures = {"steps": measured(sum(s.count for s in record.steps), "steps")}
+    if count:
+        middle, low, high = _spread(steps)
+        how = f"median of {count}; low and high: 10th and 90th percentile"
+        figures["step_s"] = measured(middle, "s", low=low, high=high, method=how)
+        figures["mean_step_s"] = measured(_mean_step_s(record), "s", method=f"mean of {count}, without evaluation")
+        processor_s = sum(s.processor_ns for s in steps if not sum(s.ns[EVALUATION])) / 1e9
+        alone_s = sum(s.training_ns for s in steps if not sum(s.ns[EVALUATION])) / 1e9
+        if alone_s > 0:
+            figures["processors_busy"] = measured(
+                processor_s / alone_s, "processors", method="of this process, training"
+            )
+    evaluation_ns = sum(sum(s.ns[EVALUATION]) for s in record.steps) + sum(record.tail_ns[EVALUATION])
+    figures["training_s"] = measured(sum(s.training_ns for s in record.steps) / 1e9, "s")
+    figures["evaluation_s"] = measured(evaluation_ns / 1e9, "s")
+    if record.end.get("own_ns_per_step"):
+        how = (
+            "what the agent's own marks took in a marked step, mean of the latest; steps are passed over to keep it low"
         )
-        total_ns = sum(s.training_ns for s in steps)
-        processor_ns = sum(s.processor_ns for s in steps)
-        if total_ns and not any(sum(s.ns[EVALUATION]) for s in steps[:1]):
-            figures["processors_busy"] = measured(processor_ns / sum(sum(s.ns) for s in steps), "processors")
-    training_s = sum(s.training_ns for s in record.steps) / 1e9
-    evaluation_s = (sum(sum(s.ns[EVALUATION]) for s in record.steps) + sum(record.tail_ns[EVALUATION])) / 1e9
-    figures["training_s"] = measured(training_s, "s")
-    figures["evaluation_s"] = measured(evaluation_s, "s")
-    if record.tail_ns:
-        figures["after_s"] = measured(sum(record.tail_ns[: len(TRAINING_PHASES)]) / 1e9, "s")
+        figures["agent_s"] = measured(record.end["own_ns_per_step"] / 1e9, "s", method=how)
     return figures
 
 
-def _spread(ordered: Sequence[float]) -> tuple[float, float, float]:
-    if len(ordered) < FEWEST_STEPS:
-        return ordered[len(ordered) // 2], ordered[0], ordered[-1]
-    cuts = quantiles(ordered, n=10, method="inclusive")
-    return cuts[4], cuts[0], cuts[8]
+def _mean_step_s(record: ProcessRecord) -> float:
+    steps = typical(record.steps, split=False)
+    return sum(s.training_ns for s in steps) / max(1, sum(s.count for s in steps)) / 1e9
 
 
-def _rates(steps: Sequence[StepRow]) -> dict[str, Figure]:
-    total_s = sum(s.training_ns for s in steps) / 1e9
-    if total_s <= 0:
+def _spread(steps: Sequence[StepRow]) -> tuple[float, float, float]:
+    """Median, 10th and 90th percentile of the seconds of a step; a row of several counts as often as it has steps."""
+    ordered = sorted((s.training_ns / s.count / 1e9, s.count) for s in steps)
+    total, seen, cuts = sum(count for _, count in ordered), 0, []
+    wanted = [0.1 * total, 0.5 * total, 0.9 * total]
+    for seconds, count in ordered:
+        seen += count
+        while wanted and seen >= wanted[0]:
+            cuts.append(seconds)
+            wanted.pop(0)
+    return cuts[1], cuts[0], cuts[2]
+
+
+def _rates(record: ProcessRecord, steps: Sequence[StepRow]) -> dict[str, Figure]:
+    """Samples and tokens of a marked step over the time of a mean step."""
+    step_s, count = _mean_step_s(record), sum(s.count for s in steps)
+    if step_s <= 0 or not count:
         return {}
     counted = {"samples": sum(s.samples for s in steps), "tokens": sum(s.tokens for s in steps)}
-    return {f"{name}_per_s": measured(n / total_s, f"{name}/s") for name, n in counted.items() if n}
+    how = f"of {count} steps, over the mean step"
+    return {f"{name}_per_s": measured(n / count / step_s, f"{name}/s", method=how) for name, n in counted.items() if n}
 
 
 def _loss_figures(record: ProcessRecord) -> dict[str, Figure]:
@@ -165,8 +183,8 @@ def _operations(record: ProcessRecord, steps: Sequence[StepRow]) -> dict[str, Fi
     """Operations of a step, by sample where samples are known, and the rate at which the typical steps did them."""
     counted = [f for f in record.flops if f.get("by_dtype")]
     count = sum(s.count for s in steps)
-    total_s = sum(s.training_ns for s in steps) / 1e9
-    if not counted or not count or total_s <= 0:
+    step_s = _mean_step_s(record)
+    if not counted or not count or step_s <= 0:
         return {}
     operations = sum(sum(f["by_dtype"].values()) for f in counted)
     samples = sum(f["samples"] for f in counted)
@@ -175,7 +193,7 @@ def _operations(record: ProcessRecord, steps: Sequence[StepRow]) -> dict[str, Fi
     how = f"matrix products and convolutions, counted in {len(counted)} steps and scaled by samples"
     return {
         "flop_per_step": measured(per_step, "FLOP", method=how),
-        "flop_per_s": measured(per_step * count / total_s, "FLOP/s", method=f"{how}, over the mean step"),
+        "flop_per_s": measured(per_step / step_s, "FLOP/s", method=f"{how}, over the mean step"),
     }
 
 
@@ -229,7 +247,7 @@ def _loader(pid: int, number: int, told: Mapping[str, Any], fetches: Fetches, wa
         cores=fetches.cores,
     )
     count = int(told.get("fetches", 0))
-    figures = {"batches": measured(count, "batches"), **limit.figures}
+    figures = dict(limit.figures)
     if count > 1:
         waited_s = (told["wait_ns"] - told["first_wait_ns"]) / 1e9
         figures["wait_s"] = measured(waited_s / (count - 1), "s/batch", method="mean, the first batch left out")
@@ -252,8 +270,10 @@ def series_of(record: ProcessRecord, begun_s: float) -> list[Series]:
     steps = record.steps
     at_s = tuple(s.end_ns / 1e9 - begun_s for s in steps)
     series = [Series(name="step_s", unit="s", at_s=at_s, values=_each(steps, None), rank=rank)] if steps else []
+    marked = [s for s in steps if not s.flags & PASSED_OVER]
+    at_s = tuple(s.end_ns / 1e9 - begun_s for s in marked)
     for i, name in enumerate(PHASES):
-        values = _each(steps, i)
+        values = _each(marked, i)
         if any(values):
             series.append(Series(name=f"{name}_s", unit="s", at_s=at_s, values=values, rank=rank))
     ends = {s.last: s.end_ns / 1e9 - begun_s for s in steps}

@@ -17,7 +17,7 @@ from suffice.measure.account.energy import (
 )
 from suffice.measure.account.money import cost
 from suffice.measure.account.place import Place
-from suffice.measure.gpu import gpu_energy
+from suffice.measure.gpu import gpu_energy, used_gpus
 from suffice.measure.job import use_of
 from suffice.measure.machine import Machine
 from suffice.records import Figure, Goal, Note, Series
@@ -86,6 +86,13 @@ def _rapl(samples: Sequence[Sample]) -> dict[str, float]:
     """Joules by domain between the first and the last reading."""
     read = [s["rapl"] for s in samples if s.get("rapl")]
     return {name: read[-1][name] - read[0][name] for name in read[0]} if len(read) > 1 else {}
+
+
+def power_now(first: Sample, last: Sample, machine: Machine) -> float | None:
+    """The middle value of the power in W between two samples; None where they hold no job."""
+    gpus, _ = used_gpus((first, last), on_cuda=False)
+    series = _power((first, last), gpus, machine, begun_s=0.0)
+    return series[0].values[-1] if series else None
 
 
 def _power(samples: Sequence[Sample], gpus: Sequence[int], machine: Machine, begun_s: float) -> tuple[Series, ...]:

@@ -20,6 +20,7 @@ class Recording:
     begun_s: float
     samples: tuple[Mapping[str, Any], ...]
     unavailable: Mapping[str, str]
+    failures: Mapping[str, str]
     damaged_lines: int
 
 
@@ -29,7 +30,8 @@ def read_recording(path: Path) -> Recording:
     Raises:
         SufficeError: if the file was written by a newer suffice.
     """
-    begun_s, unavailable, samples, damaged = 0.0, dict[str, str](), list[Mapping[str, Any]](), 0
+    begun_s, samples, damaged = 0.0, list[Mapping[str, Any]](), 0
+    unavailable, failures = dict[str, str](), dict[str, str]()
     try:
         lines = path.read_text(errors="replace").splitlines()
     except OSError:
@@ -51,7 +53,10 @@ def read_recording(path: Path) -> Recording:
                 )
             begun_s = message.get("begun_s", begun_s)
             unavailable.update(message.get("unavailable", {}))
-    return Recording(begun_s=begun_s, samples=tuple(samples), unavailable=unavailable, damaged_lines=damaged)
+            failures.update(message.get("failures", {}))
+    return Recording(
+        begun_s=begun_s, samples=tuple(samples), unavailable=unavailable, failures=failures, damaged_lines=damaged
+    )
 
 
 class Replay:

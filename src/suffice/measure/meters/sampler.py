@@ -30,20 +30,21 @@ class Meter(Protocol):
 class Sampler:
     """Reads the meters whenever `due`; a meter that fails is not asked again, and its reason is kept.
 
-    `failures` maps the key of such a meter to what went wrong.
+    `failures` maps the key of such a meter to what went wrong, `latest` holds the last two samples.
     """
 
     def __init__(self, meters: Sequence[Meter], path: Path, *, begun_s: float, interval_s: float = 1.0) -> None:
         self.meters = [m for m in meters if m.unavailable is None]
-        self.failures = {m.key: m.unavailable for m in meters if m.unavailable is not None}
+        self.failures: dict[str, str] = {}
+        unavailable = {m.key: m.unavailable for m in meters if m.unavailable is not None}
         self.begun_s = begun_s
         self.interval_s = interval_s
         self.next_s = begun_s
-        self.latest: Mapping[str, Any] = {}
+        self.latest: tuple[Mapping[str, Any], ...] = ()
         self.file: TextIO | None = None
         try:
             self.file = path.open("w", buffering=1)
-            self._write({"format": FORMAT, "begun_s": begun_s, "unavailable": self.failures})
+            self._write({"format": FORMAT, "begun_s": begun_s, "unavailable": unavailable})
         except OSError as error:
             self.failures["samples"] = f"{path} can't be written: {error.strerror}"
 
@@ -60,7 +61,7 @@ class Sampler:
             except Exception as error:  # noqa: BLE001 - a meter must not cost the user the run
                 self.failures[meter.key] = f"it failed after {now_s - self.begun_s:.0f} s: {error!r}"
                 self.meters.remove(meter)
-        self.latest = reading
+        self.latest = (*self.latest[-1:], reading)
         self._write(reading)
         self.next_s = now_s + max(self.interval_s, (now_s - self.begun_s) / SAMPLES_PER_DOUBLING)
 
@@ -75,6 +76,6 @@ class Sampler:
 
     def close(self) -> None:
         """Let go of the file, with the failures as its last line."""
-        self._write({"unavailable": self.failures})
+        self._write({"failures": self.failures})
         if self.file is not None:
             self.file.close()

@@ -33,11 +33,13 @@ class Page:
     items: int
     wall: int
     processor: int
+    thread_run: int
     run_queue: int
     read_bytes: int
     write_bytes: int
     first_wall: int
     first_processor: int
+    first_thread_run: int
     first_run_queue: int
     first_items: int
     intra_op_threads: int
@@ -57,6 +59,7 @@ class FetchTotals:
     items: int = 0
     wall_s: float = 0.0
     processor_s: float = 0.0
+    thread_s: float | None = 0.0
     run_queue_s: float | None = 0.0
     read_bytes: int = 0
     written_bytes: int = 0
@@ -66,16 +69,17 @@ class FetchTotals:
 
     def add(self, page: Page) -> None:
         """Add a worker; with a single batch that batch has to do."""
-        alone = page.batches <= 1
+        first = 1 if page.batches > 1 else 0
         self.workers += 1
         self.batches += page.batches
-        self.items += page.items - (0 if alone else page.first_items)
-        self.wall_s += (page.wall - (0 if alone else page.first_wall)) / 1e9
-        self.processor_s += (page.processor - (0 if alone else page.first_processor)) / 1e9
+        self.items += page.items - first * page.first_items
+        self.wall_s += (page.wall - first * page.first_wall) / 1e9
+        self.processor_s += (page.processor - first * page.first_processor) / 1e9
         if UNKNOWN in (page.run_queue, page.first_run_queue):
-            self.run_queue_s = None
-        elif self.run_queue_s is not None:
-            self.run_queue_s += (page.run_queue - (0 if alone else page.first_run_queue)) / 1e9
+            self.run_queue_s = self.thread_s = None
+        elif self.run_queue_s is not None and self.thread_s is not None:
+            self.run_queue_s += (page.run_queue - first * page.first_run_queue) / 1e9
+            self.thread_s += (page.thread_run - first * page.first_thread_run) / 1e9
         self.read_bytes += page.read_bytes
         self.written_bytes += page.write_bytes
         self.intra_op_threads = max(self.intra_op_threads, page.intra_op_threads)

@@ -1,0 +1,1 @@
+"""A profile -> what a person looks at: `text` on a terminal, `page` in a browser, `live` while the job runs."""

@@ -1,0 +1,124 @@
+"""Two profiles -> their figures side by side, the step time's ratio with its confidence interval, and what it is worth.
+
+Steps that follow each other are alike, so the interval is taken over the means of blocks of them, and the ratio's
+logarithm is treated as normal. It covers the noise within the two runs and not what differs from run to run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, fmean, variance
+
+from suffice.records import Profile
+
+BLOCKS = 20
+FEWEST_BLOCKS = 8
+CONFIDENCE = 0.95
+CAVEAT = (
+    "one run each: the interval holds the noise within the two runs; on a shared machine two runs of the same program "
+    "differ by some 10 % more, so only an interleaved trial proves a gain"
+)
+COMPARED = (
+    "duration_s",
+    "processor_s",
+    "memory_peak_bytes",
+    "energy_j",
+    "energy_per_sample_j",
+    "carbon_gco2e",
+    "cost_usd",
+)
+RANK_FIGURES = ("samples_per_s", "tokens_per_s", "flop_per_s", "last_loss")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One figure of both runs; `ratio` is b / a, with a 95 % interval where one can be had."""
+
+    name: str
+    unit: str
+    a: float
+    b: float
+    ratio: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """All rows, the step time first, and the sentence that belongs beside them."""
+
+    a: str
+    b: str
+    rows: tuple[Row, ...]
+    caveat: str = CAVEAT
+
+
+def compare(a: Profile, b: Profile) -> Comparison:
+    """The figures that both runs have; of several ranks, the first."""
+    rows = [row for row in (_step_time(a, b),) if row is not None]
+    rows += _splits(a, b)
+    for name in COMPARED:
+        if name in a.figures and name in b.figures:
+            unit = a.figures[name].unit
+            rows.append(_row(name, unit, a.figures[name].value, b.figures[name].value))
+    if a.ranks and b.ranks:
+        first, second = a.ranks[0].figures, b.ranks[0].figures
+        shared = [n for n in RANK_FIGURES if n in first and n in second]
+        rows += [_row(n, first[n].unit, first[n].value, second[n].value) for n in shared]
+    return Comparison(a=a.run, b=b.run, rows=tuple(rows))
+
+
+def _row(name: str, unit: str, a: float, b: float) -> Row:
+    return Row(name=name, unit=unit, a=a, b=b, ratio=b / a if a else None)
+
+
+def _splits(a: Profile, b: Profile) -> list[Row]:
+    if not (a.ranks and b.ranks):
+        return []
+    first, second = a.ranks[0].split, b.ranks[0].split
+    return [_row(n, first[n].unit, first[n].value, second[n].value) for n in first if n in second]
+
+
+def _step_time(a: Profile, b: Profile) -> Row | None:
+    first, second = _steps(a), _steps(b)
+    if not first or not second:
+        return None
+    mean_a, mean_b = fmean(first), fmean(second)
+    row = _row("mean_step_s", "s", mean_a, mean_b)
+    interval = ratio_interval(first, second)
+    if row.ratio is None or interval is None:
+        return row
+    return Row(name=row.name, unit="s", a=mean_a, b=mean_b, ratio=row.ratio, low=interval[0], high=interval[1])
+
+
+def _steps(profile: Profile) -> Sequence[float]:
+    """The step times of the first rank, without the first step."""
+    rank = profile.ranks[0].rank if profile.ranks else None
+    series = next((s for s in profile.series if s.name == "step_s" and s.rank == rank), None)
+    return series.values[1:] if series else ()
+
+
+def ratio_interval(first: Sequence[float], second: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of mean(second) / mean(first), or None where there are too few steps to form blocks."""
+    blocks_a, blocks_b = _blocks(first), _blocks(second)
+    fewest = min(len(blocks_a), len(blocks_b))
+    if fewest < FEWEST_BLOCKS or min(fmean(blocks_a), fmean(blocks_b)) <= 0:
+        return None
+    spread = math.sqrt(sum(variance(blocks) / len(blocks) / fmean(blocks) ** 2 for blocks in (blocks_a, blocks_b)))
+    half = _student(fewest - 1) * spread
+    ratio = fmean(blocks_b) / fmean(blocks_a)
+    return ratio * math.exp(-half), ratio * math.exp(half)
+
+
+def _blocks(values: Sequence[float]) -> list[float]:
+    size = max(1, len(values) // BLOCKS)
+    starts = range(0, len(values) - size + 1, size)
+    return [fmean(values[i : i + size]) for i in starts]
+
+
+def _student(freedom: int) -> float:
+    """The quantile of Student's t, by the first two terms of its expansion about the normal one."""
+    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
