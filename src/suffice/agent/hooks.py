@@ -176,10 +176,18 @@ def install(heard: Heard, torch: Any, patches: Patches) -> None:
 
 def _hook_optimisers(heard: Heard, is_compiling: Callable[[], bool], patches: Patches) -> None:
     begins, ends = heard("optimiser_begins"), heard("optimiser_ends")
+    around = _around_closure(heard)
 
-    def before_step(optimiser: Any, args: Any, kwargs: Any) -> None:  # noqa: ARG001 - torch passes them
-        if not is_compiling():
-            begins(optimiser)
+    def before_step(optimiser: Any, args: Any, kwargs: Any) -> Any:
+        if is_compiling():
+            return None
+        begins(optimiser)
+        # The first argument is the optimiser itself, the next may be a closure.
+        if len(args) > 1 and callable(args[1]):
+            return (args[0], around(args[1]), *args[2:]), kwargs
+        if callable(kwargs.get("closure")):
+            return args, {**kwargs, "closure": around(kwargs["closure"])}
+        return None
 
     def after_step(optimiser: Any, args: Any, kwargs: Any) -> None:  # noqa: ARG001 - torch passes them
         if not is_compiling():
@@ -192,6 +200,23 @@ def _hook_optimisers(heard: Heard, is_compiling: Callable[[], bool], patches: Pa
             patches.missing.append("torch.optim.optimizer.register_optimizer_step_{}_hook".format(name))
         else:
             patches.handles.append(register(hook))
+
+
+def _around_closure(heard: Heard) -> Callable[[Hooked], Hooked]:
+    begins, ends = heard("closure_begins"), heard("closure_ends")
+
+    def around(closure: Hooked) -> Hooked:
+        @functools.wraps(closure, updated=())
+        def called() -> Any:
+            begins()
+            try:
+                return closure()
+            finally:
+                ends()
+
+        return called
+
+    return around
 
 
 def compiling_test(torch: Any) -> Callable[[], bool]:

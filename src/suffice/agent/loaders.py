@@ -158,7 +158,10 @@ class Loaders:
     def write(self) -> None:
         """The state of each loader, later ones in place of earlier ones; those of the past are then forgotten."""
         for key, loader in list(self.known.items()):
-            self.spool.message("loader", **{name: getattr(loader, name) for name in WRITTEN})
+            told = {name: getattr(loader, name) for name in WRITTEN}
+            if loader.role == UNKNOWN and loader.evaluates:
+                told["role"] = EVALUATION  # some frameworks never read a loader to its end
+            self.spool.message("loader", **told)
             if loader.owner is not None and loader.owner() is None:
                 del self.known[key]
 

@@ -231,6 +231,13 @@ class Record:
             self.steps.optimiser_begins(self.optimiser)
             self.clock.enter(phases.OPTIMISER)
 
+    def closure_begins(self) -> None:
+        """An optimiser calls back for the loss: what is neither forward nor backward there is not the optimiser's."""
+        self.clock.enter(phases.OTHER)
+
+    def closure_ends(self) -> None:
+        self.clock.leave()
+
     def optimiser_ends(self, optimiser: Any) -> None:
         if self.passing_over:
             self._passed_stop()
@@ -274,7 +281,9 @@ class Record:
             return
         self.passing_over = False
         count = self.stops_passed // self.steps.stops_of_last
-        self.steps.passed_over(count, self.passed_at_ns if count else self.steps.end_ns)
+        end_ns = self.passed_at_ns if count else self.steps.end_ns
+        self.pace.passed(end_ns - self.steps.end_ns)
+        self.steps.passed_over(count, end_ns)
         self.optimising = self.forward_depth = self.backward_depth = 0
         if self.device is not None:
             self.device.restart(self.clock.phase, whole)

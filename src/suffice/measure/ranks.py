@@ -8,6 +8,7 @@ count for the time of a step, and not for its split.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -17,13 +18,14 @@ from suffice.agent.phases import NAMES as PHASES
 from suffice.agent.steps import BY_BACKWARD, COUNTED, FORWARD_UNKNOWN, PASSED_OVER
 from suffice.measure.loading import limit_of
 from suffice.measure.peak import Precision
-from suffice.measure.spool.pages import FetchTotals
+from suffice.measure.spool.pages import FetchTotals, joined
 from suffice.measure.spool.reader import TRAINING_PHASES, ProcessRecord, StepRow
 from suffice.records import Figure, Loader, Note, Rank, Series, measured
 
 FEWEST_STEPS = 5
 ENDS = 10
 EVALUATION = slice(len(TRAINING_PHASES), len(PHASES))
+ALIKE = ("role", "loader", "dataset", "batch_size", "workers", "sampler")
 FACTS = (
     "world_size",
     "models",
@@ -234,30 +236,40 @@ def _loaders(record: ProcessRecord, fetches: Fetches, split: Mapping[str, Figure
     step_s = sum(f.value for f in split.values())
     wait = split.get("wait_for_data_s")
     wait_share = wait.value / step_s if wait and step_s else None
-    return tuple(_loader(pid, number, told, fetches, wait_share) for number, told in sorted(record.loaders.items()))
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for number, told in sorted(record.loaders.items()):
+        if told.get("fetches"):
+            alike.setdefault(tuple(told.get(name) for name in ALIKE), []).append(number)
+    return tuple(_loader(record, pid, numbers, fetches, wait_share) for numbers in alike.values())
 
 
-def _loader(pid: int, number: int, told: Mapping[str, Any], fetches: Fetches, wait_share: float | None) -> Loader:
-    trains = told.get("role") == "training"
-    owner = (pid, number)
+def _loader(
+    record: ProcessRecord, pid: int, numbers: Sequence[int], fetches: Fetches, wait_share: float | None
+) -> Loader:
+    """One loader, or several that are alike in all that is told: many jobs make a new one each epoch."""
+    told = [record.loaders[number] for number in numbers]
+    first = told[0]
+    kinds: Counter[str] = Counter()
+    for number in numbers:
+        kinds.update(fetches.kinds.get((pid, number), {}))
     limit = limit_of(
-        fetches.totals.get(owner),
-        fetches.kinds.get(owner, {}),
-        wait_share=wait_share if trains else None,
+        joined([fetches.totals[pid, number] for number in numbers if (pid, number) in fetches.totals]),
+        kinds,
+        wait_share=wait_share if first.get("role") == "training" else None,
         cores=fetches.cores,
     )
-    count = int(told.get("fetches", 0))
     figures = dict(limit.figures)
-    if count > 1:
-        waited_s = (told["wait_ns"] - told["first_wait_ns"]) / 1e9
-        figures["wait_s"] = measured(waited_s / (count - 1), "s/batch", method="mean, the first batch left out")
-        figures["first_wait_s"] = measured(told["first_wait_ns"] / 1e9, "s", method="the first batch of all")
+    count = sum(int(each["fetches"]) - 1 for each in told)
+    if count > 0:
+        waited_s = sum(each["wait_ns"] - each["first_wait_ns"] for each in told) / 1e9
+        figures["wait_s"] = measured(waited_s / count, "s/batch", method="mean, the first batch left out")
+    figures["first_wait_s"] = measured(first["first_wait_ns"] / 1e9, "s", method="the first batch of all")
     return Loader(
-        name=f"{told.get('loader', 'DataLoader')} {number}",
-        role=str(told.get("role", "unknown")),
-        dataset=str(told.get("dataset", "unknown")),
-        batch_size=told.get("batch_size"),
-        workers=int(told.get("workers", 0)),
+        name=f"{first.get('loader', 'DataLoader')} {numbers[0]}",
+        role=str(first.get("role", "unknown")),
+        dataset=str(first.get("dataset", "unknown")),
+        batch_size=first.get("batch_size"),
+        workers=int(first.get("workers", 0)),
         figures=figures,
         limited_by=limit.limited_by,
         reason=limit.reason,

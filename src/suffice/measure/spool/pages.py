@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -84,6 +84,23 @@ class FetchTotals:
         self.written_bytes += page.write_bytes
         self.intra_op_threads = max(self.intra_op_threads, page.intra_op_threads)
         self.in_main_process = self.in_main_process or page.worker == UNKNOWN
+
+
+def joined(totals: Sequence[FetchTotals]) -> FetchTotals | None:
+    """The sums of several loaders, or None of none."""
+    if not totals:
+        return None
+    result = replace(totals[0])
+    for other in totals[1:]:
+        for name in ("workers", "batches", "items", "wall_s", "processor_s", "read_bytes", "written_bytes"):
+            setattr(result, name, getattr(result, name) + getattr(other, name))
+        for name in ("run_queue_s", "thread_s"):
+            ours, theirs = getattr(result, name), getattr(other, name)
+            setattr(result, name, None if ours is None or theirs is None else ours + theirs)
+        result.most_at_once = max(result.most_at_once, other.most_at_once)
+        result.intra_op_threads = max(result.intra_op_threads, other.intra_op_threads)
+        result.in_main_process = result.in_main_process or other.in_main_process
+    return result
 
 
 def read_page(path: Path) -> Page | None:

@@ -26,7 +26,8 @@ function runHead({ letter, profile }, index) {
 
 function machine({ machine: facts, figures }) {
   const { processors, processors_allowed: allowed, memory_limit_gib: memory } = facts;
-  const cores = allowed && `${allowed === processors ? "" : `${digits(allowed)} of `}${processors} processors`;
+  const cores =
+    allowed && `${allowed === processors ? "" : `${Number(allowed.toPrecision(3))} of `}${processors} processors`;
   const names = (facts.gpus ?? []).map((gpu) => gpu.name ?? "GPU");
   const gpus = [...new Set(names)].map((name) => `${names.filter((each) => each === name).length} × ${name}`);
   const idle = gpus.length && !Object.keys(figures).some((name) => /^gpu\d/.test(name)) && "no GPU used";

@@ -170,7 +170,7 @@ function legendOf({ lines: each, stack, floating, clipped }) {
     element: h(
       "span.legend",
       when,
-      shown.map((line, i) => h("span", key(line), line.text, " ", outputs[i])),
+      shown.map((line, i) => h("span", line.text && [key(line), line.text, " "], outputs[i])),
       extra,
     ),
     pointed({ cursor: { idx }, data }) {

@@ -1,6 +1,6 @@
 // What a step of training is made of, rank by rank.
 
-const FEW = 8;
+const FEW = 4;
 
 function stepSection(runs) {
   const of = ({ letter, profile }) =>
@@ -38,7 +38,7 @@ function stepLane(lane, most) {
   };
   const { device_split: onDevice, device, split } = lane.rank;
   if (!total(onDevice)) return one(split, laneName(lane));
-  return h("div.pair", one(split, laneName(lane, "host")), one(onDevice, h("small", `${device}, its own stream`)));
+  return h("div.pair", one(split, laneName(lane, "host")), one(onDevice, h("small", `on ${device}`)));
 }
 
 /** What the hooks could not tell apart in a step, in words: it must not look like zero. */
@@ -46,6 +46,7 @@ function unseen(lanes) {
   const missing = STEP_PARTS.filter((part) => !lanes.every(({ rank }) => part in rank.split));
   const inside = missing.filter((part) => part !== "copy_s").map(label);
   const said = [
+    lanes.some(({ rank }) => total(rank.device_split)) && "The lower bar of a pair is the device’s own stream.",
     inside.length && `Not separable, and so within other: ${inside.join(", ")}.`,
     missing.includes("copy_s") && "No copy to a device was seen.",
   ].filter(Boolean);

@@ -27,49 +27,26 @@ function h(name, ...rest) {
 }
 
 const NARROW = "\u202f";
-const SMALL = [
-  [1e-9, "n"],
-  [1e-6, "µ"],
-  [1e-3, "m"],
-  [1, ""],
-];
-const LARGE = [
-  [1e3, "k"],
-  [1e6, "M"],
-  [1e9, "G"],
-  [1e12, "T"],
-  [1e15, "P"],
-];
+const PREFIXES = { n: 1e-9, µ: 1e-6, m: 1e-3, "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15 };
+const ladder = (unit, ...prefixes) => prefixes.map((prefix) => [PREFIXES[prefix], `${prefix}${unit}`]);
 const LADDERS = {
-  s: SMALL.map(([factor, prefix]) => [factor, `${prefix}s`]),
-  J: [...SMALL.slice(1), ...LARGE].map(([factor, prefix]) => [factor, `${prefix}J`]),
-  W: [...SMALL.slice(1), ...LARGE].map(([factor, prefix]) => [factor, `${prefix}W`]),
-  FLOP: [[1, ""], ...LARGE].map(([factor, prefix]) => [factor, `${prefix}FLOP`]),
-  B: [0, 1, 2, 3, 4, 5].map((i) => [2 ** (10 * i), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"][i]]),
-  Wh: [
-    [1e-6, "µWh"],
-    [1e-3, "mWh"],
-    [1, "Wh"],
-    [1e3, "kWh"],
-    [1e6, "MWh"],
-  ],
-  gCO2e: [
-    [1e-6, "µg"],
-    [1e-3, "mg"],
-    [1, "g"],
-    [1e3, "kg"],
-    [1e6, "t"],
-  ].map(([f, unit]) => [f, `${unit} CO₂e`]),
+  s: ladder("s", "n", "µ", "m", ""),
+  J: ladder("J", "m", "", "k", "M", "G"),
+  W: ladder("W", "m", "", "k", "M"),
+  Wh: ladder("Wh", "µ", "m", "", "k", "M"),
+  FLOP: ladder("FLOP", "", "k", "M", "G", "T", "P"),
+  B: ["B", "KiB", "MiB", "GiB", "TiB", "PiB"].map((name, i) => [2 ** (10 * i), name]),
+  gCO2e: [...ladder("g CO₂e", "µ", "m", "", "k"), [1e6, "t CO₂e"]],
 };
 const MULTIPLES = { MiB: ["B", 2 ** 20], GiB: ["B", 2 ** 30] };
 
-/** A number to `count` significant digits, never fewer than its whole part has unless `rough`. */
-function digits(value, count = 3, rough = false) {
+/** A number to `count` significant digits, never fewer than its whole part has unless `rough`, `most` decimals. */
+function digits(value, count = 3, rough = false, most = 12) {
   if (value === 0) return "0";
   const size = Math.floor(Math.log10(Math.abs(value)));
   if (size < -6) return value.toPrecision(count);
   const rounded = rough ? Number(value.toPrecision(count)) : value;
-  const [whole, part] = rounded.toFixed(Math.min(12, Math.max(0, count - 1 - size))).split(".");
+  const [whole, part] = rounded.toFixed(Math.min(most, Math.max(0, count - 1 - size))).split(".");
   const grouped = whole.length > 4 ? whole.replace(/\B(?=(\d{3})+$)/g, NARROW) : whole;
   return part === undefined ? grouped : `${grouped}.${part}`;
 }
@@ -78,10 +55,10 @@ function digits(value, count = 3, rough = false) {
 function scaleOf(size, unit) {
   const [base, per] = unit.split(/\/(.*)/s);
   const [root, times] = MULTIPLES[base] ?? [base, 1];
-  const ladder = LADDERS[root];
-  if (!ladder) return [1, unit === "1" ? "" : unit];
-  const found = ladder.findLast(([factor]) => Math.abs(size) * times >= 0.9995 * factor) ?? ladder[0];
-  const [factor, name] = size === 0 ? ladder.find(([each]) => each === 1) : found;
+  const rungs = LADDERS[root];
+  if (!rungs) return [1, unit === "1" ? "" : unit];
+  const found = rungs.findLast(([factor]) => Math.abs(size) * times >= 0.9995 * factor) ?? rungs[0];
+  const [factor, name] = size === 0 ? rungs.find(([each]) => each === 1) : found;
   return [factor / times, per ? `${name}/${per}` : name];
 }
 
@@ -106,7 +83,9 @@ function quantity(value, unit, { size = value, count = 3, rough = false } = {}) 
   if (["steps", "samples", "batches", "tokens"].includes(unit)) return `${digits(value, 1)}\u00a0${unit}`;
   if (unit === "loss") return digits(value, count, rough);
   const [factor, name] = scaleOf(size, unit);
-  return `${digits(value / factor, count, rough)}${name === "%" ? NARROW : "\u00a0"}${name}`.trimEnd();
+  // Beside a larger value, digits that are far below its own say nothing.
+  const most = size === value ? undefined : Math.max(0, count + 1 - Math.floor(Math.log10(Math.abs(size / factor))));
+  return `${digits(value / factor, count, rough, most)}${name === "%" ? NARROW : "\u00a0"}${name}`.trimEnd();
 }
 
 // The digits of an estimate would claim more than it knows.
