@@ -28,7 +28,10 @@ class Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm, self.attention = nn.LayerNorm(width), nn.Linear(width, 3 * width)
-        self.out, self.mlp = nn.Linear(width, width), nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.out, self.mlp = (
+            nn.Linear(width, width),
+            nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)),
+        )
 
     def forward(self, x):
         q, k, v = (t.unflatten(2, (2, -1)).transpose(1, 2) for t in self.attention(self.norm(x)).chunk(3, dim=2))

@@ -85,7 +85,10 @@ class DeviceTimer:
         while self.on_the_way and self.on_the_way[0][1][-1][0].query():
             index, marks = self.on_the_way.popleft()
             totals = [0] * phases.COUNT
-            for (event, phase), (following, _) in zip(marks, marks[1:]):
-                totals[phase] += int(event.elapsed_time(following) * 1e6)
+            try:
+                for (event, phase), (following, _) in zip(marks, marks[1:]):
+                    totals[phase] += int(event.elapsed_time(following) * 1e6)
+            except RuntimeError:  # the job changed its stream within the step: its events have no common order
+                continue
             self.spare.extend(event for event, _ in marks[:-1])
             yield index, totals

@@ -36,7 +36,8 @@ class FlopSampler:
 
     def enter(self, step: int) -> bool:
         """Begin to count if this step is one of the sampled; True if so."""
-        if self.mode is not None or self.next_at is None or (step != self.window and step < self.next_at):
+        begun = self.window is not None
+        if self.mode is not None or self.next_at is None or (step != self.window if begun else step < self.next_at):
             return False
         self.refused = self._refusal()
         if self.refused:
@@ -79,8 +80,9 @@ class FlopSampler:
         except Exception as error:
             self.refused = "torch's formula for {} failed: {}".format(func, error)
             return
-        first = result[0] if isinstance(result, (list, tuple)) else result
-        precision = str(getattr(first, "dtype", "unknown")).replace("torch.", "")
+        results = result if isinstance(result, (list, tuple)) else (result,)
+        dtype = next((r.dtype for r in results if r is not None and hasattr(r, "dtype")), "unknown")
+        precision = str(dtype).replace("torch.", "")
         self.by_dtype[precision] = self.by_dtype.get(precision, 0) + operations
 
 

@@ -48,7 +48,7 @@ def facts(torch: Any, roots: Roots) -> dict[str, Any]:
         "device": "unknown" if first is None else str(first.device),
         "device_name": _device_name(torch, first),
         "intra_op_threads": torch.get_num_threads(),
-        "compiled": "torch._dynamo" in sys.modules and _graphs() > 0,
+        "compiled": "torch._dynamo" in sys.modules and compiled_graphs() > 0,
         "matmul_precision": torch.get_float32_matmul_precision(),
     }
 
@@ -56,9 +56,9 @@ def facts(torch: Any, roots: Roots) -> dict[str, Any]:
 def at_end(torch: Any, on_gpu: bool) -> dict[str, Any]:
     """What is known when the process ends."""
     if not on_gpu:
-        return {"compiled": _graphs() > 0}
+        return {"compiled": compiled_graphs() > 0}
     return {
-        "compiled": _graphs() > 0,
+        "compiled": compiled_graphs() > 0,
         "gpu_memory_peak_bytes": torch.cuda.max_memory_allocated(),
         "gpu_memory_reserved_bytes": torch.cuda.max_memory_reserved(),
     }
@@ -99,7 +99,7 @@ def _device_name(torch: Any, parameter: Any) -> str | None:
     return None
 
 
-def _graphs() -> int:
+def compiled_graphs() -> int:
     """How many graphs dynamo has compiled; it is never imported for the question."""
     dynamo = sys.modules.get("torch._dynamo.utils")
     return 0 if dynamo is None else dynamo.counters["stats"]["unique_graphs"]
@@ -107,14 +107,23 @@ def _graphs() -> int:
 
 def keep_from_dynamo(torch: Any, package: str | None) -> None:
     """Tell `torch.compile` to run our own functions as they are, should it ever meet one."""
-    skip = getattr(getattr(torch._C, "_dynamo", None), "eval_frame", None)
-    skip = getattr(skip, "skip_code", None)
+    skip = _skipper(getattr(getattr(torch._C, "_dynamo", None), "eval_frame", None))
     if skip is None:
         return
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] == package:
             for code in _codes(vars(module).values(), module.__name__):
                 skip(code)
+
+
+def _skipper(eval_frame: Any) -> Callable[[types.CodeType], Any] | None:
+    """How this torch is told: what a frame of the code calls is still compiled. `torch._dynamo` need not be loaded."""
+    strategy = getattr(eval_frame, "_FrameExecStrategy", None)
+    if strategy is None:
+        return getattr(eval_frame, "skip_code", None)
+    action = eval_frame._FrameAction
+    passed_by = strategy(action.SKIP, action.DEFAULT)
+    return lambda code: eval_frame.set_code_exec_strategy(code, passed_by)
 
 
 def _codes(things: Iterable[Any], module_name: str) -> Iterator[types.CodeType]:

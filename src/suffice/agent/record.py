@@ -143,6 +143,9 @@ class Record:
         self.searches_in_all -= 1
         for optimiser in self.roots.search(insist):
             process.name_optimiser(self.spool, optimiser)
+        self._look_for_device()
+
+    def _look_for_device(self) -> None:
         if self.device is None and self.roots.device_type() == "cuda":
             self.device = DeviceTimer(self.torch)
             self.clock.tap = self.device.tap
@@ -216,7 +219,7 @@ class Record:
         if self.backward_depth == 0:
             self.flops.leave()
             self.clock.leave()
-            self.steps.backward_ended(bool(self.roots.optimisers_seen))
+            self.steps.backward_ended(self.roots.optimisers_seen and not process.compiled_graphs())
 
     def optimiser_begins(self, optimiser: Any) -> None:
         self.trained = True
@@ -254,6 +257,7 @@ class Record:
         self.steps.optimiser_ended(id(optimiser))
         if not self.described:
             self.described = True
+            self._look_for_device()  # the model may have been moved since it was found
             self.spool.message("facts", **process.facts(self.torch, self.roots))
         if self.roots.settled():
             self._close_early()

@@ -104,7 +104,7 @@ class Roots:
         self.marks = begin, end, compiling_test(torch)
         self.calls: list[RootCall] = []
         self.levels_left = LEVELS
-        self.found = False
+        self.found = self.called_before = False
         self.optimisers_seen = False
         self.counting: weakref.ref[Any] | None = None
 
@@ -115,13 +115,17 @@ class Roots:
         if optimisers or insist:
             self.found = True
             self.levels_left = LEVELS
+            self.called_before = insist
             self._wrap(roots)
         return optimisers
 
     def settled(self) -> bool:
-        """After a step: roots that took part but were not called give way to their children. True when nothing moves."""
+        """After a step: roots that took part uncalled give way to their children. True when nothing moves."""
         if not self.levels_left:
             return True
+        if self.called_before:
+            self.called_before = False  # they were found after the forward pass of this step
+            return False
         idle = [c for c in self.calls if not c.called and c.took_part()]
         self.levels_left -= 1
         below = [child for call in idle for child in _children_with_parameters(call.module())]

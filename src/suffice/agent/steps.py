@@ -106,7 +106,7 @@ class Steps:
             self.batch_wanted()
 
     def backward_ended(self, has_optimiser: bool) -> None:
-        """`has_optimiser`: an optimiser of torch exists, whether or not it has stepped."""
+        """`has_optimiser`: an optimiser of torch exists, and nothing is compiled that could hide its steps."""
         self.now.backwards += 1
         patience = PATIENCE_WITH_OPTIMISER if has_optimiser else PATIENCE
         if not self.optimiser_seen and self.now.backwards >= patience:

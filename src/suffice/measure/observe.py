@@ -83,9 +83,7 @@ class Observer:
         write_json(self.folder / "ended.json", {**as_json(ended), "wall_clock": time.time()})
 
 
-def write_beginning(  # noqa: PLR0913 - six things are known before a run, and each has its reader
-    folder: Path, *, run: str, target: Target, goal: Goal, machine: Machine, place: Place
-) -> None:
+def write_beginning(folder: Path, *, run: str, target: Target, goal: Goal, machine: Machine, place: Place) -> None:
     """Write what is known before the job starts.
 
     Raises:

@@ -55,8 +55,11 @@ def on_gpus(ranks=2, steps=400, *, run="20260102-030405-a1b2", slower=1.0):
         figures=_totals(duration_s, ranks),
         parts={name: measured(value, "s") for name, value in parts.items()},
         ranks=tuple(_rank(i, steps, slower) for i in range(ranks)),
-        series=tuple(s for i in range(ranks) for s in (*_steps(i, steps, slower), *_gauges(i, duration_s)))
-        + (_series("power_w", "W", duration_s, 1400), _series("memory_gib", "GiB", duration_s, 61)),
+        series=(
+            *(series for i in range(ranks) for series in (*_steps(i, steps, slower), *_gauges(i, duration_s))),
+            _series("power_w", "W", duration_s, 1400),
+            _series("memory_gib", "GiB", duration_s, 61),
+        ),
         notes=(Note(text="GPU 0 was throttled in 3 of 400 readings: SwPowerCap", level="warning"),),
     )
 
@@ -66,7 +69,9 @@ def hostile(text):
     run = on_gpus(ranks=1, steps=20)
     loader = Loader(name=text, role=text, dataset=text, batch_size=None, workers=1, limited_by=text, reason=text)
     figure = {text: measured(1.0, text, method=text, source=text, date=text)}
-    rank = replace(run.ranks[0], device=text, loaders=(loader,), facts={"models": [text], "torch": text}, figures=figure)
+    rank = replace(
+        run.ranks[0], device=text, loaders=(loader,), facts={"models": [text], "torch": text}, figures=figure
+    )
     return replace(
         run,
         run=text,

@@ -96,23 +96,23 @@ def _light(profile: Profile, sharers: int) -> Any:
 
 def _embedded(name: str, data: Any) -> str:
     """JSON that a browser does not run, in which no text can end the element or begin another."""
-    text = json.dumps(_finite(data), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    text = json.dumps(_plain(data), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return f'<script type="application/json" id="{name}">{text}</script>'
 
 
-def _finite(data: Any) -> Any:
-    """What JSON can say of the data: no number for what is none."""
+def _plain(data: Any) -> Any:
+    """What JSON and a browser can hold of the data: no number for what is none, and text that is Unicode."""
     if isinstance(data, Mapping):
-        return {str(key): _finite(value) for key, value in data.items()}
+        return {_readable(str(key)): _plain(value) for key, value in data.items()}
     if isinstance(data, Sequence) and not isinstance(data, str):
-        return [_finite(value) for value in data]
+        return [_plain(value) for value in data]
     if isinstance(data, float) and not math.isfinite(data):
         return None
-    return data if isinstance(data, str | int | float | None) else str(data)
+    return data if isinstance(data, int | float | None) else _readable(str(data))
 
 
 def _readable(text: str) -> str:
-    """The text without what UTF-8 can't hold: a file name can be any bytes."""
+    """The text without what UTF-8 can't hold: an argument or a file's name can be any bytes."""
     return text.encode("utf-8", "replace").decode()
 
 

@@ -36,7 +36,7 @@ class Bill:
     notes: tuple[Note, ...]
 
 
-def bill_of(  # noqa: PLR0913 - what a bill takes
+def bill_of(
     samples: Sequence[Sample],
     gpus: Sequence[int],
     machine: Machine,

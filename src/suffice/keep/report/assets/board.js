@@ -92,9 +92,10 @@ class Board {
     event.preventDefault();
   }
 
-  resize() {
+  resize(fixed) {
     for (const { plot, curve, frame } of this.plots) {
-      if (frame.clientWidth !== plot.width) plot.setSize({ width: frame.clientWidth, height: curve.height });
+      const width = fixed ?? frame.clientWidth;
+      if (width > 0 && width !== plot.width) plot.setSize({ width, height: curve.height });
     }
   }
 }

@@ -5,7 +5,8 @@ const ALONE =
   "One run each, so the ratios have no interval: runs of the same program differ among themselves, " +
   "and only an interleaved trial proves a gain.";
 const LEAST_REACH = 1.25;
-const MOST_REACH = 16;
+const MOST_REACH = 4;
+const NAMES = { processor_s: "Processor time", flop_per_s: "FLOP/s" };
 
 function compareSection(runs, given) {
   const { rows, caveat } = given ?? { rows: ownRows(runs), caveat: ALONE };
@@ -31,7 +32,7 @@ function ownRows(runs) {
 function originOf(name, { profile }) {
   const rank = profile.ranks[0];
   const known = profile.figures[name] ?? rank?.figures[name] ?? rank?.split[name];
-  return known ?? { origin: name === "mean_step_s" ? "measured" : "not stated" };
+  return known ?? { origin: "not stated" };
 }
 
 function compareRow({ name, unit, a, b, ratio, low, high }, run, reach) {
@@ -52,6 +53,7 @@ function compareRow({ name, unit, a, b, ratio, low, high }, run, reach) {
 
 function compared(name) {
   if (STEP_PARTS.includes(name)) return [swatch(name), `${label(name)}, a step`];
+  if (NAMES[name]) return NAMES[name];
   const bare = name.replace(/(?<!_per)_(s|j|bytes|usd|gco2e)$/, "");
   return capital(bare.replaceAll("_", " "));
 }
@@ -66,10 +68,12 @@ function forestHead(reach) {
   return h("div.axis", { "aria-hidden": "true" }, tick(2, `÷${edge}`), tick(50, "same"), tick(98, `×${edge}`));
 }
 
-/** A point on a logarithmic axis about 1, with its interval as a line; hollow where there is no interval. */
+/** A point on a logarithmic axis about 1, with its interval as a line; hollow without one, an arrow beyond the axis. */
 function forest(ratio, interval, reach) {
   const [from, to] = (interval ?? [ratio, ratio]).map((end) => across(end, reach));
   const line = interval && h("span.line", { css: { left: `${from}%`, width: `${to - from}%` } });
-  const dot = h("span.dot", { class: !interval && "hollow", css: { left: `${across(ratio, reach)}%` } });
+  const beyond = Math.abs(Math.log(ratio)) > 1.001 * reach && (ratio > 1 ? "far" : "far low");
+  const kind = beyond || (!interval && "hollow");
+  const dot = h("span.dot", { class: kind, css: { left: `${across(ratio, reach)}%` } });
   return h("div.whisker", { "aria-hidden": "true" }, h("span.one"), line, dot);
 }

@@ -70,21 +70,31 @@ function finished(curve, runs, rank) {
 
 /** The parts of each step as columns from its beginning to its end, and where evaluation lay between them. */
 function stackOf(profile, rank) {
-  const { at_s: ends, values } = find(profile, "step_s", rank);
+  const step = find(profile, "step_s", rank);
   const parts = STEP_PARTS.map((part) => ({ part, ...find(profile, part, rank) })).filter((each) => each.values);
+  if (!parts.length) return null;
+  const { at_s: ends } = parts[0];
   const { training_s: inTraining, steps } = profile.ranks.find((each) => each.rank === rank)?.figures ?? {};
+  const own = ends.map((_, i) => sum(parts.map(({ values }) => values[i])));
+  // Steps that the agent passed over have a length, and no parts.
+  const sampled = ends.length !== step.at_s.length;
   // Where a point is the mean of many steps, a step's own beginning is not known: the columns then join up.
-  const whole = inTraining && Math.abs(sum(values) / inTraining.value - 1) < 0.02;
-  const starts = ends.map((end, i) => (whole || i === 0 ? Math.max(ends[i - 1] ?? 0, end - values[i]) : ends[i - 1]));
+  const whole = !sampled && inTraining && Math.abs(sum(step.values) / inTraining.value - 1) < 0.02;
+  const starts = whole ? ends.map((end, i) => Math.max(ends[i - 1] ?? 0, end - own[i])) : joined(ends, own);
   const pauses = profile.series.filter((each) => each.name.startsWith("evaluation_") && each.rank === rank);
   const pause = (start, i) => [start - sum(pauses.map((each) => each.values[i])), start];
-  return {
-    parts,
-    starts,
-    ends,
-    evaluation: whole ? [...starts.map(pause).filter(([from, to]) => to > from), ...tail(profile, pauses, ends)] : [],
-    each: steps ? Math.max(1, Math.round(steps.value / values.length)) : 1,
-  };
+  const evaluation = whole
+    ? [...starts.map(pause).filter(([from, to]) => to > from), ...tail(profile, pauses, ends)]
+    : [];
+  const each = steps && !sampled ? Math.round(steps.value / ends.length) : 1;
+  return { parts, starts, ends, sampled, evaluation, each };
+}
+
+/** Beginnings that join up with the ends before them, except over what is plainly a pause. */
+function joined(ends, own) {
+  const gaps = ends.slice(1).map((end, i) => end - ends[i]);
+  const usual = gaps.toSorted((a, b) => a - b)[Math.floor(gaps.length / 2)] ?? 0;
+  return ends.map((end, i) => (end - ends[i - 1] <= 4 * usual ? ends[i - 1] : end - Math.max(usual, own[i])));
 }
 
 /** The evaluation after the last step, if that is nearly all that came before the run's ending. */

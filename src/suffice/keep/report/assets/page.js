@@ -2,6 +2,8 @@
 
 const held = (id) => JSON.parse(document.getElementById(id)?.textContent ?? "null");
 const about = held("about");
+// The width in pixels that an A4 sheet has between its margins.
+const PAPER = 680;
 
 function guarded(name, make) {
   try {
@@ -38,6 +40,8 @@ function main() {
     board.resize();
   };
   new ResizeObserver(fit).observe(root);
+  window.addEventListener("beforeprint", () => board.resize(PAPER));
+  window.addEventListener("afterprint", () => board.resize());
   // Canvas keeps the colours that it was painted with.
   for (const query of ["(prefers-color-scheme: dark)", "print"]) {
     window.matchMedia(query).addEventListener("change", () => board.plots.forEach(({ plot }) => plot.redraw()));

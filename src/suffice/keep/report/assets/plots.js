@@ -4,6 +4,8 @@ const SECONDS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 
 const MINUTES = [1, 2, 5, 10, 20, 30, 60, 120, 240, 720, 1440].map((minutes) => 60 * minutes);
 const BINARY = Array.from({ length: 80 }, (_, i) => 2 ** (i - 30));
 
+const HIDDEN = { paths: () => null, points: { show: false } };
+
 function css(name) {
   return getComputedStyle(html).getPropertyValue(`--${name}`).trim();
 }
@@ -84,10 +86,7 @@ function drawn(board, curve) {
       cursor: { sync: { key: "run" }, points: { show: !stack, size: 6 }, y: false, bind: { dblclick: whole(board) } },
       scales: { x: { time: false }, y: { range: yRange(curve) } },
       axes: axes(each[0].unit),
-      series: [
-        {},
-        ...each.map((line) => (stack ? { paths: () => null, points: { show: false } } : stroked(line, alone))),
-      ],
+      series: [{}, ...each.map((line) => (stack && !stack.sampled ? HIDDEN : stroked(line, alone && !stack)))],
       hooks: {
         drawAxes: stack ? [(self) => paint(self, stack)] : [],
         draw: [(self) => count(frame, legend, self)],
@@ -146,53 +145,52 @@ function paint(plot, { parts, starts, ends, evaluation }) {
   ctx.restore();
 }
 
-/** The words above a plot: means, or first and last, while nothing is pointed at; else the values there. */
-function legendOf({ lines: each, stack, floating, clipped }) {
-  const steps = (stack?.parts ?? []).map(({ part, values }) => ({
+/** What the words above a plot are about: its parts if it has any, its lines where they are drawn. */
+function legendLines({ lines: each, stack }) {
+  const parts = (stack?.parts ?? []).map(({ part, ...series }) => ({
+    ...series,
     text: label(part),
-    values,
-    unit: "s",
     paint: colour(part),
   }));
-  const shown = stack ? steps : each.map((line) => ({ ...line, paint: `var(--${line.stroke})` }));
+  if (stack && !stack.sampled) return parts;
+  const text = (line) => line.text || (stack ? "every step" : "");
+  return [...parts, ...each.map((line) => ({ ...line, text: text(line), paint: `var(--${line.stroke})` }))];
+}
+
+/** The words above a plot: means, or first and last, while nothing is pointed at; else the values there. */
+function legendOf(curve) {
+  const { lines: each, stack, floating, clipped } = curve;
+  const shown = legendLines(curve);
   const outputs = shown.map(() => h("output"));
   const [when, extra] = [h("span.when"), h("span")];
   const key = (line) => h("span.swatch", { class: line.dash?.length && "dashed", css: { background: line.paint } });
+  const item = (line, i) => h("span", line.text && [key(line), line.text, " "], outputs[i]);
   const mean = ({ values, unit }) => quantity(sum(values) / values.length, unit);
   const ends = ({ values, unit }) => [values[0], values.at(-1)].map((value) => quantity(value, unit)).join(" to ");
+  const at = (s) => (line) => quantity(line.values[line.at_s.findIndex((each) => each >= s)], line.unit);
   const say = (moment, text) => {
     when.textContent = moment;
-    shown.forEach((line, i) => outputs[i].replaceChildren(text(line, i)));
+    shown.forEach((line, i) => outputs[i].replaceChildren(text(line)));
   };
   const idle = () => (floating ? say("first to last", ends) : say("mean", mean));
   idle();
   return {
-    element: h(
-      "span.legend",
-      when,
-      shown.map((line, i) => h("span", line.text && [key(line), line.text, " "], outputs[i])),
-      extra,
-    ),
+    element: h("span.legend", when, shown.map(item), extra),
     pointed({ cursor: { idx }, data }) {
       if (idx === null || idx === undefined) return idle();
-      const value = (i) => (stack ? shown[i].values[idx] : data[i + 1].slice(0, idx + 1).findLast(Number.isFinite));
-      return say(`at ${quantity(data[0][idx], "s")}`, ({ unit }, i) => quantity(value(i), unit));
+      return say(`at ${quantity(data[0][idx], "s")}`, at(data[0][idx]));
     },
-    told({ data, scales }) {
-      const beyond = clipped
-        ? data
-            .slice(1)
-            .flat()
-            .filter((value) => value > scales.y.max)
-        : [];
-      const most = beyond.length && quantity(Math.max(...beyond), each[0].unit);
-      extra.textContent = [
+    told({ scales }) {
+      const all = clipped ? each.flatMap(({ values }) => values) : [];
+      const beyond = all.filter((value) => value > scales.y.max);
+      const most = quantity(Math.max(...beyond), each[0].unit);
+      const said = [
         beyond.length && `${beyond.length} beyond the axis, up to ${most}`,
+        stack?.sampled && "parts of the steps that were marked",
         stack?.each > 1 && `a point is the mean of about ${stack.each} steps`,
         stack?.evaluation.length && "shaded: evaluation",
-      ]
-        .filter(Boolean)
-        .join("; ");
+      ];
+      extra.textContent = said.filter(Boolean).join("; ");
     },
   };
 }

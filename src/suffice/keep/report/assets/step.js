@@ -85,7 +85,7 @@ function stepTable(lanes, parts) {
 
 function loopFacts(lane, i, lanes) {
   const { facts, figures } = lane.rank;
-  const names = ["steps", "samples_per_s", "tokens_per_s", "flop_per_s", "share_of_peak", "processors_busy"];
+  const names = ["steps", "samples_per_s", "tokens_per_s", "flop_per_s", "share_of_peak", "processors_busy", "agent_s"];
   const told = [...names, "first_loss", "last_loss", "gpu_memory_peak_bytes"].filter((name) => figures[name]);
   // One badge for the group where all its figures have one origin.
   const same = new Set(told.map((name) => figures[name].origin)).size === 1;
@@ -101,6 +101,7 @@ function loopFacts(lane, i, lanes) {
     "of the machine’s peak": say("share_of_peak"),
     loss: figures.first_loss && figures.last_loss && [say("first_loss"), " to ", say("last_loss")],
     "processors busy": say("processors_busy"),
+    "suffice’s own cost, a marked step": say("agent_s"),
     "GPU memory, peak": say("gpu_memory_peak_bytes"),
     with: list(facts.torch && `torch ${facts.torch}`, facts.python && `Python ${facts.python}`),
   };

@@ -6,42 +6,42 @@ const ORIGINS = {
   "looked up": "Taken from a table, or from you, on the date that stands beside it.",
 };
 const LONG = 90;
+const LOADER_HEADS = ["Loader", "Role", "Data set", "Workers", "Batch", "Wait a batch", "Limited by"];
 
 function loaderSection(runs) {
   const rows = runs.flatMap(({ letter, profile }) =>
     profile.ranks.flatMap((rank) => rank.loaders.map((loader) => loaderRow(loader, letter, profile, rank))),
   );
-  const heads = [
-    "Loader",
-    "Role",
-    "Data set",
-    ["Workers", "n"],
-    ["Batch", "n"],
-    ["Wait a batch", "n"],
-    ["Limited by", "wide"],
-  ];
-  return rows.length ? section("loaders", "Loaders", table(heads, rows)) : null;
+  const heads = LOADER_HEADS.map((head, i) => [head, { 3: "n", 4: "n", 5: "n", 6: "wide" }[i]]);
+  return rows.length ? section("loaders", "Loaders", table(heads, rows, "loaders")) : null;
 }
 
 function loaderRow(loader, letter, profile, rank) {
-  const wait = loader.figures.wait_s;
-  const who = profile.ranks.length > 1 && h("small", ` rank ${rank.rank}`);
-  return h(
-    "tr",
-    h("th", { scope: "row" }, mark(letter), loader.name, who),
-    h("td", loader.role),
-    h("td", loader.dataset),
-    h("td.n", String(loader.workers)),
-    h("td.n", String(loader.batch_size ?? "–")),
-    h("td.n", wait ? [ofFigure(wait).replace("/batch", ""), " ", badge(wait)] : "–"),
-    h("td.wide", h("strong", loader.limited_by ?? "unknown"), loader.reason && `: ${sentence(loader.reason)}`),
-  );
+  const { wait_s: wait } = loader.figures;
+  const name = [mark(letter), loader.name, profile.ranks.length > 1 && h("small", ` rank ${rank.rank}`)];
+  const waits = wait ? [ofFigure(wait).replace("/batch", ""), " ", badge(wait)] : "–";
+  const limit = [h("strong", loader.limited_by ?? "unknown"), loader.reason && `: ${sentence(loader.reason)}`];
+  const { role, dataset, workers, batch_size: batch } = loader;
+  const cells = [role, dataset, String(workers), String(batch ?? "–"), waits, limit];
+  // Where the table is too narrow for its columns, each cell says itself what it is.
+  const cell = (each, i) => {
+    const kind = { 2: "td.n", 3: "td.n", 4: "td.n", 5: "td.wide" }[i] ?? "td";
+    return h(kind, { "data-head": LOADER_HEADS[i + 1].toLowerCase() }, each);
+  };
+  return h("tr", h("th", { scope: "row" }, name), cells.map(cell));
 }
 
 function noteSection(runs) {
   const notes = notesOf(runs, ({ level }) => level !== "warning");
-  const items = notes.map(({ letter, text }) => h("li", mark(letter), noteText(text)));
+  const items = [...notes, ...unmeasured(runs)].map(({ letter, text }) => h("li", mark(letter), noteText(text)));
   return items.length ? section("notes", "Notes", h("ul.notes", items)) : null;
+}
+
+/** The meters that could not be read on this machine, each with the reason. */
+function unmeasured(runs) {
+  const of = ({ letter, profile }) =>
+    Object.entries(profile.machine.not_measured ?? {}).map(([name, why]) => ({ letter, text: `no ${name}: ${why}` }));
+  return runs.flatMap(of);
 }
 
 // Many notes begin with what they are about.
