@@ -219,6 +219,29 @@ def test_parts_that_were_not_separable_are_said(look):
     assert "No copy to a device was seen." in said
 
 
+def test_steps_that_were_passed_over_have_no_parts(look):
+    """Where parts are known of some steps only, they are a plot of their own beside the time of every step."""
+    profile = on_gpus(ranks=1)
+
+    def thinner(series):
+        return replace(series, at_s=series.at_s[::3], values=series.values[::3])
+
+    partly = (thinner(s) if s.name in profile.ranks[0].split else s for s in profile.series)
+    captions = look(replace(profile, series=tuple(partly))).of("figcaption")
+    assert [text.split(" measured")[0] for text in captions[:2]] == [
+        "Time of a step",
+        "Parts of the steps that were marked",
+    ]
+    assert "forward" in captions[1]
+    assert "forward" not in captions[0]
+
+
+def test_what_could_not_be_measured_is_a_note(look):
+    """The meters that this machine lacks are listed with the reason."""
+    seen = look(replace(empty(), machine={"not_measured": {"rapl": "there are no counters"}}))
+    assert seen.of("ul", "notes") == ["no rapl there are no counters."]
+
+
 def test_the_page_is_a_data_file():
     """The profile can be read back out of the page: its figures exactly, its series to five digits."""
     profile = on_gpus()

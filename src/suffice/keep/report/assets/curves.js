@@ -37,7 +37,8 @@ function curves({ runs, rank, gpu }) {
     .map((each) => ({ height: 120, ...each, title: each.title.replace("#", gpu), lines: lines(each, runs, rank, gpu) }))
     .filter((each) => each.lines.length);
   const flat = (each) => each.lines.every(({ values }) => values.every((value) => value === 0));
-  return { drawn: all.filter((each) => !flat(each)).map((each) => finished(each, runs, rank)), zero: all.filter(flat) };
+  const moving = all.filter((each) => !flat(each)).map((each) => finished(each, runs));
+  return { drawn: moving.flatMap((each) => stacked(each, runs, rank)), zero: all.filter(flat) };
 }
 
 function lines({ series }, runs, rank, gpu) {
@@ -55,7 +56,7 @@ function find(profile, name, rank) {
   return profile.series.find(fits);
 }
 
-function finished(curve, runs, rank) {
+function finished(curve, runs) {
   const [{ profile }] = runs;
   const several = Object.keys(curve.series).length > 1;
   return {
@@ -64,8 +65,17 @@ function finished(curve, runs, rank) {
     most: curve.most?.(profile) ?? 0,
     rank: curve.lines[0].rank,
     origin: curve.lines.some(({ name }) => profile.figures[name]?.origin === "estimated") ? "estimated" : "measured",
-    stack: "step_s" in curve.series && runs.length === 1 ? stackOf(profile, rank) : null,
   };
+}
+
+/** The step's curve with its parts in it; or beside it, where some steps have a length and no parts. */
+function stacked(curve, runs, rank) {
+  const [{ profile }] = runs;
+  const stack = "step_s" in curve.series && runs.length === 1 ? stackOf(profile, rank) : null;
+  if (!stack) return [curve];
+  const [step] = curve.lines;
+  const drawn = { ...curve, lines: [{ ...step, at_s: stack.ends, values: stack.own }], stack };
+  return stack.sampled ? [curve, { ...drawn, title: "Parts of the steps that were marked" }] : [drawn];
 }
 
 /** The parts of each step as columns from its beginning to its end, and where evaluation lay between them. */
@@ -76,18 +86,16 @@ function stackOf(profile, rank) {
   const { at_s: ends } = parts[0];
   const { training_s: inTraining, steps } = profile.ranks.find((each) => each.rank === rank)?.figures ?? {};
   const own = ends.map((_, i) => sum(parts.map(({ values }) => values[i])));
-  // Steps that the agent passed over have a length, and no parts.
   const sampled = ends.length !== step.at_s.length;
   // Where a point is the mean of many steps, a step's own beginning is not known: the columns then join up.
-  const whole = !sampled && inTraining && Math.abs(sum(step.values) / inTraining.value - 1) < 0.02;
+  const whole = !sampled && inTraining && Math.abs(sum(own) / inTraining.value - 1) < 0.02;
   const starts = whole ? ends.map((end, i) => Math.max(ends[i - 1] ?? 0, end - own[i])) : joined(ends, own);
   const pauses = profile.series.filter((each) => each.name.startsWith("evaluation_") && each.rank === rank);
   const pause = (start, i) => [start - sum(pauses.map((each) => each.values[i])), start];
-  const evaluation = whole
-    ? [...starts.map(pause).filter(([from, to]) => to > from), ...tail(profile, pauses, ends)]
-    : [];
+  const between = starts.map(pause).filter(([from, to]) => to > from);
+  const evaluation = whole ? [...between, ...tail(profile, pauses, ends)] : [];
   const each = steps && !sampled ? Math.round(steps.value / ends.length) : 1;
-  return { parts, starts, ends, sampled, evaluation, each };
+  return { parts, own, starts, ends, sampled, evaluation, each };
 }
 
 /** Beginnings that join up with the ends before them, except over what is plainly a pause. */

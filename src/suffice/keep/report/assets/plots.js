@@ -4,6 +4,8 @@ const SECONDS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 
 const MINUTES = [1, 2, 5, 10, 20, 30, 60, 120, 240, 720, 1440].map((minutes) => 60 * minutes);
 const BINARY = Array.from({ length: 80 }, (_, i) => 2 ** (i - 30));
 
+// The least width of a column in pixels.
+const COLUMN = 3;
 const HIDDEN = { paths: () => null, points: { show: false } };
 
 function css(name) {
@@ -86,7 +88,7 @@ function drawn(board, curve) {
       cursor: { sync: { key: "run" }, points: { show: !stack, size: 6 }, y: false, bind: { dblclick: whole(board) } },
       scales: { x: { time: false }, y: { range: yRange(curve) } },
       axes: axes(each[0].unit),
-      series: [{}, ...each.map((line) => (stack && !stack.sampled ? HIDDEN : stroked(line, alone && !stack)))],
+      series: [{}, ...each.map((line) => (stack ? HIDDEN : stroked(line, alone)))],
       hooks: {
         drawAxes: stack ? [(self) => paint(self, stack)] : [],
         draw: [(self) => count(frame, legend, self)],
@@ -120,47 +122,51 @@ function spoken({ title, lines: each }) {
   return `${title}: ${each.map(one).join("; ")}`;
 }
 
-function paint(plot, { parts, starts, ends, evaluation }) {
+/** What is in view as at most `room` columns, each the mean of as many steps as that takes; none spans a pause. */
+function columns({ parts, starts, ends }, { min, max }, room) {
+  const [first, last] = [ends.findIndex((end) => end >= min), starts.findLastIndex((start) => start <= max)];
+  const size = Math.max(1, Math.ceil((last - first + 1) / room));
+  const found = [];
+  for (let i = first; i >= 0 && i <= last;) {
+    let next = i + 1;
+    while (next <= last && next < i + size && starts[next] - ends[next - 1] < (max - min) / room) next += 1;
+    const means = parts.map(({ values }) => sum(values.slice(i, next)) / (next - i));
+    found.push({ from: starts[i], to: ends[next - 1], means });
+    i = next;
+  }
+  return { found, size };
+}
+
+function paint(plot, stack) {
   const { ctx } = plot;
   const { left, top, width, height } = plot.bbox;
   const x = (seconds) => Math.round(plot.valToPos(seconds, "x", true));
   const y = (seconds) => plot.valToPos(seconds, "y", true);
-  const { min, max } = plot.scales.x;
   ctx.save();
   ctx.beginPath();
   ctx.rect(left, top, width, height);
   ctx.clip();
   ctx.fillStyle = css("evaluation-wash");
-  for (const [from, to] of evaluation) ctx.fillRect(x(from), top, Math.max(1, x(to) - x(from)), height);
-  const floor = new Float64Array(ends.length);
-  for (const { part, values } of parts) {
-    ctx.fillStyle = css(part.replace(/_s$/, ""));
-    for (let i = 0; i < ends.length; i += 1) {
-      const [from, low] = [x(starts[i]), y(floor[i])];
-      floor[i] += values[i];
-      const seen = ends[i] >= min && starts[i] <= max;
-      if (seen) ctx.fillRect(from, y(floor[i]), Math.max(1, x(ends[i]) - from), low - y(floor[i]));
-    }
+  for (const [from, to] of stack.evaluation) ctx.fillRect(x(from), top, Math.max(1, x(to) - x(from)), height);
+  const paints = stack.parts.map(({ part }) => css(part.replace(/_s$/, "")));
+  const { found, size } = columns(stack, plot.scales.x, plot.width / COLUMN);
+  for (const { from, to, means } of found) {
+    let floor = 0;
+    means.forEach((mean, i) => {
+      ctx.fillStyle = paints[i];
+      ctx.fillRect(x(from), y(floor + mean), Math.max(1, x(to) - x(from)), y(floor) - y(floor + mean));
+      floor += mean;
+    });
   }
   ctx.restore();
-}
-
-/** What the words above a plot are about: its parts if it has any, its lines where they are drawn. */
-function legendLines({ lines: each, stack }) {
-  const parts = (stack?.parts ?? []).map(({ part, ...series }) => ({
-    ...series,
-    text: label(part),
-    paint: colour(part),
-  }));
-  if (stack && !stack.sampled) return parts;
-  const text = (line) => line.text || (stack ? "every step" : "");
-  return [...parts, ...each.map((line) => ({ ...line, text: text(line), paint: `var(--${line.stroke})` }))];
+  stack.mean = size * stack.each;
 }
 
 /** The words above a plot: means, or first and last, while nothing is pointed at; else the values there. */
 function legendOf(curve) {
   const { lines: each, stack, floating, clipped } = curve;
-  const shown = legendLines(curve);
+  const parts = stack?.parts.map(({ part, ...series }) => ({ ...series, text: label(part), paint: colour(part) }));
+  const shown = parts ?? each.map((line) => ({ ...line, paint: `var(--${line.stroke})` }));
   const outputs = shown.map(() => h("output"));
   const [when, extra] = [h("span.when"), h("span")];
   const key = (line) => h("span.swatch", { class: line.dash?.length && "dashed", css: { background: line.paint } });
@@ -186,8 +192,7 @@ function legendOf(curve) {
       const most = quantity(Math.max(...beyond), each[0].unit);
       const said = [
         beyond.length && `${beyond.length} beyond the axis, up to ${most}`,
-        stack?.sampled && "parts of the steps that were marked",
-        stack?.each > 1 && `a point is the mean of about ${stack.each} steps`,
+        stack?.mean > 1 && `a column is the mean of about ${stack.mean} ${stack.sampled ? "points" : "steps"}`,
         stack?.evaluation.length && "shaded: evaluation",
       ];
       extra.textContent = said.filter(Boolean).join("; ");
