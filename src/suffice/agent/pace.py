@@ -11,6 +11,7 @@ SHARE, SHARE_OF_SHORT = 0.0075, 0.03
 SHORT_NS = 5_000_000
 FIRST_STEPS = 5
 WEIGHT = 0.2
+OUTLIER = 4.0  # times the mean: beyond it a mark was interrupted, and what it took is not its own
 LONGEST_NS = 1_000_000_000
 ROWS_BEFORE_THINNING = 50_000
 
@@ -30,6 +31,7 @@ class Pace:
         if self.marked <= FIRST_STEPS:
             self.step_ns, self.spent_ns = float(step_ns), float(spent_ns)
             return
+        spent_ns = min(spent_ns, max(int(OUTLIER * self.spent_ns), 1_000))
         self.step_ns += WEIGHT * (step_ns - self.step_ns)
         self.spent_ns += WEIGHT * (spent_ns - self.spent_ns)
         self.passed(step_ns)

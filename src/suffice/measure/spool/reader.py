@@ -17,6 +17,14 @@ from suffice.agent.spool import VERSION as PROTOCOL
 
 TRAINING_PHASES = PHASES[: PHASES.index("evaluation_wait")]
 READ_BYTES = 1 << 22
+NUMBERS = frozenset(
+    (
+        *("protocol", "pid", "at", "rank", "intra_op_threads", "begun_ns", "end_ns", "step"),
+        *("number", "workers", "fetches", "wait_ns", "first_wait_ns", "samples", "tokens"),
+        *("own_ns_per_step", "gpu_memory_peak_bytes", "gpu_memory_reserved_bytes"),
+    )
+)
+"""The fields of messages that hold a whole number wherever they appear."""
 
 
 @dataclass(slots=True)
@@ -60,10 +68,15 @@ class ProcessRecord:
     newer: bool = False
 
     def take(self, message: Mapping[str, Any]) -> None:
-        """Add one message; raises KeyError, TypeError or ValueError where it is not what the protocol says."""
-        kind = message["kind"]
-        taker = _TAKERS.get(kind)
+        """Add one message.
+
+        Raises:
+            KeyError, TypeError, ValueError: if it is not what the protocol says; then nothing of it is taken.
+        """
+        taker = _TAKERS.get(message["kind"])
         if taker is not None:
+            if any(type(message[name]) is not int for name in NUMBERS & message.keys()):
+                raise ValueError("a field that holds a whole number holds something else")
             taker(self, message)
 
 
@@ -74,35 +87,44 @@ def _process(record: ProcessRecord, message: Mapping[str, Any]) -> None:
 
 
 def _steps(record: ProcessRecord, message: Mapping[str, Any]) -> None:
+    taken = []
     for row in message["rows"]:
-        last, count, end_ns, processor_ns, samples, tokens, flags, *ns = row
-        if len(ns) != len(PHASES) or count < 1 or not all(type(v) is int for v in row):
+        last, count, end_ns, processor_ns, samples, tokens, flags, *ns = _whole(row)
+        if len(ns) != len(PHASES) or count < 1:
             raise ValueError("a step's row has another shape")
-        record.steps.append(StepRow(last, count, end_ns, processor_ns, samples, tokens, flags, tuple(ns)))
+        taken.append(StepRow(last, count, end_ns, processor_ns, samples, tokens, flags, tuple(ns)))
+    record.steps += taken
 
 
 def _losses(record: ProcessRecord, message: Mapping[str, Any]) -> None:
-    record.losses.extend((int(step), float(value)) for step, value, _ in message["rows"])
+    record.losses += [(_whole([step])[0], float(value)) for step, value, _ in message["rows"]]
 
 
 def _device(record: ProcessRecord, message: Mapping[str, Any]) -> None:
-    for step, *ns in message["rows"]:
-        if len(ns) != len(PHASES):
-            raise ValueError("a GPU's row has another shape")
-        record.device.append((int(step), tuple(ns)))
+    rows = [_whole(row) for row in message["rows"]]
+    if any(len(row) != 1 + len(PHASES) for row in rows):
+        raise ValueError("a GPU's row has another shape")
+    record.device += [(step, tuple(ns)) for step, *ns in rows]
 
 
 def _loader(record: ProcessRecord, message: Mapping[str, Any]) -> None:
-    record.loaders.setdefault(int(message["number"]), {}).update(message)
+    record.loaders.setdefault(message["number"], {}).update(message)
 
 
 def _tail(record: ProcessRecord, message: Mapping[str, Any]) -> None:
-    record.tail_end_ns = int(message["end_ns"])
-    record.tail_ns = tuple(int(v) for v in message["totals"])
+    totals = _whole(message["totals"])
+    if len(totals) != len(PHASES):
+        raise ValueError("the tail has another shape")
+    record.tail_end_ns, record.tail_ns = message["end_ns"], tuple(totals)
 
 
 def _loop(record: ProcessRecord, message: Mapping[str, Any]) -> None:
-    record.begun_ns = int(message["begun_ns"])
+    record.begun_ns = message["begun_ns"]
+
+
+def _flops(record: ProcessRecord, message: Mapping[str, Any]) -> None:
+    _whole(message["by_dtype"].values())
+    record.flops.append({"samples": 0, **message})
 
 
 def _fault(record: ProcessRecord, message: Mapping[str, Any]) -> None:
@@ -111,6 +133,13 @@ def _fault(record: ProcessRecord, message: Mapping[str, Any]) -> None:
 
 def _unrecorded(record: ProcessRecord, message: Mapping[str, Any]) -> None:
     record.unrecorded_fetch = str(message["reason"])
+
+
+def _whole(row: Iterable[Any]) -> list[int]:
+    values = list(row)
+    if not all(type(v) is int for v in values):
+        raise ValueError("a row holds something that is no whole number")
+    return values
 
 
 _TAKERS = {
@@ -124,8 +153,8 @@ _TAKERS = {
     "device": _device,
     "loader": _loader,
     "loader described": _loader,
-    "optimiser": lambda record, message: record.optimisers.append(dict(message)),
-    "flops": lambda record, message: record.flops.append(dict(message)),
+    "optimiser": lambda record, message: record.optimisers.append({"name": message["name"]}),
+    "flops": _flops,
     "fault": _fault,
     "fetch unrecorded": _unrecorded,
 }
@@ -170,5 +199,5 @@ def _take_lines(record: ProcessRecord, lines: Iterable[bytes]) -> None:
         try:
             if not record.newer:
                 record.take(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             record.damaged_lines += 1
