@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import textwrap
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -16,9 +19,23 @@ from suffice.measure.doctor import Check
 from suffice.records import Figure, Loader, Profile, Rank
 
 BAR = 24
+INDENT = (0, 0, 0, 2)
 RANKS_SHOWN = 8
 TOTALS = {"duration_s": "time", "energy_j": "energy", "carbon_gco2e": "carbon", "cost_usd": "money"}
 STYLES = {"ok": "green", "missing": "yellow", "behind": "yellow"}
+
+
+class Wrapped:
+    """Text that breaks between its words, but never between a number and its unit."""
+
+    def __init__(self, text: str, style: str = "") -> None:
+        self.text = re.sub(r"(?<=\d) (?=[^\d\s])", "\N{NO-BREAK SPACE}", text)
+        self.style = style
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """The lines that fit."""
+        for line in textwrap.wrap(self.text, options.max_width) or [""]:
+            yield Text(line.replace("\N{NO-BREAK SPACE}", " "), self.style)
 
 
 def print_profile(console: Console, profile: Profile) -> None:
@@ -28,7 +45,12 @@ def print_profile(console: Console, profile: Profile) -> None:
 
 def render(profile: Profile) -> RenderableType:
     """The whole report."""
-    rows: list[RenderableType] = [Text(), _head(profile), Text(f"  {headline(profile)}.", style="bold"), Text()]
+    rows: list[RenderableType] = [
+        Text(),
+        _head(profile),
+        Padding(Wrapped(f"{headline(profile)}.", "bold"), INDENT),
+        Text(),
+    ]
     for rank in profile.ranks[:RANKS_SHOWN]:
         rows += [_rank_title(rank, len(profile.ranks)), _split(rank), Text()]
     if len(profile.ranks) > RANKS_SHOWN:
@@ -60,9 +82,9 @@ def _rank_title(rank: Rank, ranks: int) -> Text:
     return Text(text)
 
 
-def _split(rank: Rank) -> Table:
+def _split(rank: Rank) -> Padding:
     on_device = sum(f.value for f in rank.device_split.values())
-    table = Table.grid(padding=(0, 2, 0, 2))
+    table = Table.grid(padding=(0, 2, 0, 0))
     for justify in ("left", "right", "right", "left", "right"):
         table.add_column(justify=justify)
     for name, seconds, share in shares(rank):
@@ -70,7 +92,7 @@ def _split(rank: Rank) -> Table:
         device = rank.device_split.get(key)
         beside = f"GPU: {quantity(device.value, 's')} {device.value / on_device:.0%}" if device and on_device else ""
         table.add_row(name, quantity(seconds, "s"), f"{share:.1%}", "█" * round(BAR * share), beside)
-    return table
+    return Padding(table, INDENT)
 
 
 def _lines(profile: Profile) -> Iterator[RenderableType]:
@@ -124,15 +146,15 @@ def _gpu(gpu: dict[str, object], profile: Profile) -> Iterator[RenderableType]:
         yield _line(f"GPU {gpu['index']}", f"{gpu.get('name', '')}: {', '.join(told)}")
 
 
-def _totals(profile: Profile) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 2))
+def _totals(profile: Profile) -> Padding:
+    table = Table.grid(padding=(0, 2, 0, 0))
     for name, label in TOTALS.items():
         figure = profile.figures.get(name)
         if figure is not None:
             table.add_row(label, _total(figure), Text(origin(figure), style="dim"))
         elif name == "cost_usd":
             table.add_row(label, "not known: give --rate, in USD an hour", "")
-    return table
+    return Padding(table, INDENT)
 
 
 def _total(figure: Figure) -> str:
@@ -141,16 +163,17 @@ def _total(figure: Figure) -> str:
     return with_range(figure)
 
 
-def _line(label: str, text: str) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 2))
-    table.add_column(width=8, no_wrap=True)
+def _line(label: str, text: str, *, width: int = 8, style: str = "") -> Padding:
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(width=width, no_wrap=True)
     table.add_column()
-    table.add_row(label, text)
-    return table
+    table.add_row(Text(label, style), Wrapped(text, style))
+    return Padding(table, INDENT)
 
 
-def _note(text: str, level: str) -> Text:
-    return Text(f"  {'!' if level == 'warning' else '·'} {text}", style="yellow" if level == "warning" else "dim")
+def _note(text: str, level: str) -> Padding:
+    warns = level == "warning"
+    return _line("!" if warns else "·", text, width=1, style="yellow" if warns else "dim")
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
@@ -167,12 +190,12 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
 
 
 def print_checks(console: Console, checks: Sequence[Check]) -> None:
-    """Print what `doctor` found, and below it what each missing thing would need."""
+    """Print what `doctor` found, and what each missing thing would need."""
     table = Table.grid(padding=(0, 2, 0, 0))
     for check in checks:
-        found = " ".join(part for part in (check.found, check.newest and f"(newest known: {check.newest})") if part)
-        table.add_row(Text(check.state, style=STYLES.get(check.state, "")), check.name, check.what, found)
-    console.print(table)
-    for check in checks:
+        newest = f"(newest known: {check.newest})" if check.newest else ""
+        told = ", ".join(part for part in (check.what, check.found) if part)
+        table.add_row(Text(check.state, STYLES.get(check.state, "")), check.name, Wrapped(f"{told} {newest}".strip()))
         if check.needs:
-            console.print(Text(f"  {check.name}: {check.needs}", style="dim"))
+            table.add_row("", "", Wrapped(check.needs, "dim"))
+    console.print(table)
