@@ -13,6 +13,7 @@ FIRST_STEPS = 5
 WEIGHT = 0.2
 OUTLIER = 4.0  # times the mean: beyond it a mark was interrupted, and what it took is not its own
 LONGEST_NS = 1_000_000_000
+SMALLEST_PLAIN_PART = 0.05
 ROWS_BEFORE_THINNING = 50_000
 
 
@@ -48,8 +49,10 @@ class Pace:
         """
         if self.marked <= FIRST_STEPS or self.step_ns <= 0:
             return 0
+        # A step that is passed over takes the time of a marked one without its marks.
+        plain_ns = max(self.step_ns - self.spent_ns, SMALLEST_PLAIN_PART * self.step_ns)
         wanted = float(self.marked // ROWS_BEFORE_THINNING)
-        share = SHARE_OF_SHORT if self.step_ns < SHORT_NS else SHARE
+        share = SHARE_OF_SHORT if plain_ns < SHORT_NS else SHARE
         if self.all_spent_ns > self.allowance_ns + share * self.all_steps_ns:
-            wanted = max(wanted, self.spent_ns / (share * self.step_ns))
-        return int(min(wanted, LONGEST_NS / self.step_ns))
+            wanted = max(wanted, self.spent_ns / (share * plain_ns))
+        return int(min(wanted, LONGEST_NS / plain_ns))
