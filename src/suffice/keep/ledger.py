@@ -6,7 +6,9 @@ The version of the schema is SQLite's `user_version`; `MIGRATIONS[n]` leads from
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,7 +40,7 @@ MIGRATIONS = (
     CREATE INDEX series_run ON series (run);
     """,
 )
-BUSY_S = 30.0
+BUSY_S, RETRY_S = 30.0, 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,23 +91,33 @@ class Ledger:
         if not self.path.exists():
             raise LedgerError(f"there is no ledger at {self.path} yet", hint="measure something first")
         try:
-            return self._checked(f"file:{self.path}?mode=ro")
+            return self._checked("mode=ro")
         except sqlite3.OperationalError:
+            if os.access(self.path.parent, os.W_OK, effective_ids=True):
+                raise
             # A folder that can't be written holds no write-ahead log either: the file is all there is.
-            return self._checked(f"file:{self.path}?immutable=1")
+            return self._checked("immutable=1")
 
-    def _checked(self, uri: str) -> sqlite3.Connection:
+    def _checked(self, option: str) -> sqlite3.Connection:
+        """A connection that reads: the older schema of an earlier suffice is brought up to date first."""
+        uri = f"{self.path.absolute().as_uri()}?{option}"
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
-        connection.execute("PRAGMA user_version")
-        connection.execute("SELECT count(*) FROM sqlite_master")
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master")
+            if self._version(connection) < len(self.migrations):
+                with self._open(write=True):
+                    pass
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _prepare(self, connection: sqlite3.Connection, *, write: bool) -> None:
+        version = self._version(connection)
         if write:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _log_ahead(connection)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
-        version = self._version(connection)
         if write and version < len(self.migrations):
             connection.execute("BEGIN IMMEDIATE")
             # Another suffice may have migrated while we waited.
@@ -201,6 +213,20 @@ class Ledger:
             return Profile.from_json({**json.loads(row[0]), "series": [_unpacked(blob[0]) for blob in blobs]})
         except (ValueError, KeyError, TypeError, zlib.error) as error:
             raise LedgerError(f"the profile of run {name} can't be read: {error}") from error
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log, once in a file's life; here SQLite does not wait for others, so we do."""
+    latest_s = time.monotonic() + BUSY_S
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > latest_s:
+                raise
+            time.sleep(RETRY_S)
+        else:
+            return  # a file system without shared memory keeps to a journal
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
