@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +73,18 @@ class Home:
         else:
             if os.access(cache, os.W_OK):
                 return cache
-        return Path(tempfile.gettempdir()) / f"suffice-agent-{os.getuid()}"
+        return _own_temporary_folder(f"suffice-agent-{os.getuid()}")
+
+
+def _own_temporary_folder(name: str) -> Path:
+    """A folder of that name among the temporary files if it is ours alone: what lies in it rides in the user's job."""
+    folder = Path(tempfile.gettempdir()) / name
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+        return folder
+    return Path(tempfile.mkdtemp(prefix=f"{name}-"))
 
 
 def new_run_name() -> str:
