@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MASK = "•••"
-SECRET_NAME = re.compile(r"token|secret|passw|api[-_]?key|credential|auth|access[-_]?key", re.IGNORECASE)
+SECRET_NAME = re.compile(
+    r"token(?!s|i[sz])|secret|passw|api[-_]?key|credential|auth(?!or)|access[-_]?key", re.IGNORECASE
+)  # but not max_tokens, tokenizer, author
 SECRET_TEXT = re.compile(
     r"^(AKIA|ASIA)[0-9A-Z]{16}$|^(hf|sk|ghp|gho|github_pat|glpat|xox[bap])[-_][A-Za-z0-9_-]{16,}$|://[^/@:]+:[^/@]+@"
 )
