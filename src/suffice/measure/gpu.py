@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
 from suffice.measure.account.energy import gpu_counter_energy, gpu_limit_energy, gpu_sampled_energy
+from suffice.measure.job import running
 from suffice.records import Figure, Note, Series, measured
 from suffice.tables import recognise_gpu
 
@@ -52,7 +54,7 @@ def used_gpus(samples: Sequence[Sample], *, on_cuda: bool) -> tuple[list[int], l
 
 def gpu_figures(samples: Sequence[Sample], index: int) -> dict[str, Figure]:
     """The means of one GPU over the run, its peak memory, and its energy, with names `gpu0_…`."""
-    rows = _rows(samples, index)
+    rows = _rows(running(samples), index)
     figures = {}
     for name, unit in MEANS.items():
         values = [r[name] for _, r in rows[1:] if name in r] or [r[name] for _, r in rows if name in r]
@@ -67,10 +69,10 @@ def gpu_figures(samples: Sequence[Sample], index: int) -> dict[str, Figure]:
 
 
 def gpu_energy(samples: Sequence[Sample], index: int) -> Figure | None:
-    """The energy of one GPU by the best gauge it has: its counter, its power, or its limit."""
+    """The energy of one GPU by the best gauge it has: its counter unless it was reset, its power, or its limit."""
     rows = _rows(samples, index)
     counted = [r["energy_j"] for _, r in rows if "energy_j" in r]
-    if len(counted) > 1 and counted[-1] >= counted[0]:
+    if len(counted) > 1 and all(later >= earlier for earlier, later in pairwise(counted)):
         return gpu_counter_energy(counted[-1] - counted[0])
     powers = [(at_s, r["power_draw"]) for at_s, r in rows if "power_draw" in r]
     if len(powers) > 1:
@@ -91,7 +93,7 @@ def gpu_facts(samples: Sequence[Sample]) -> list[dict[str, Any]]:
 
 def throttle_notes(samples: Sequence[Sample], index: int) -> list[Note]:
     """A warning for each reason that held the clocks down, with how often it did."""
-    rows = _rows(samples, index)
+    rows = _rows(running(samples), index)
     seen: dict[str, int] = {}
     for _, reading in rows:
         for reason in reading.get("throttle_reasons", ()):
@@ -107,7 +109,7 @@ def gpu_series(samples: Sequence[Sample], index: int, begun_s: float) -> list[Se
     """Utilisation, activity and power of one GPU over the run."""
     series = []
     for name, unit in SERIES.items():
-        rows = [(at_s - begun_s, float(r[name])) for at_s, r in _rows(samples, index) if name in r]
+        rows = [(at_s - begun_s, float(r[name])) for at_s, r in _rows(running(samples), index) if name in r]
         if rows:
             at_s, values = zip(*rows, strict=True)
             series.append(Series(name=f"gpu{index}_{name}", unit=unit, at_s=at_s, values=values))

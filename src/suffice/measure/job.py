@@ -16,6 +16,14 @@ Sample = Mapping[str, Any]
 TREE = "the processes of the job, sampled once a second"
 
 
+def running(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples that found a process of the job: the last one of a run is taken when the job has ended.
+
+    It completes the counters; to a gauge, or to the rate of a counter, it would add a moment without the job.
+    """
+    return [s for s in samples if "job" not in s or s["job"].get("processes", 1) > 0]
+
+
 def job_figures(samples: Sequence[Sample], ended: Ended) -> dict[str, Figure]:
     """What the job took of the machine; the kernel's account of ended processes completes what the samples saw."""
     duration_s = ended.ended_s - ended.begun_s
@@ -55,7 +63,7 @@ def use_of(samples: Sequence[Sample], machine: Machine, duration_s: float, proce
     """What the energy model needs to know of the time that the samples span."""
     jobs = [s["job"] for s in samples if "job" in s]
     busy_s = max(0.0, jobs[-1]["machine_busy_s"] - jobs[0]["machine_busy_s"]) if len(jobs) > 1 else None
-    memory = [j["memory_bytes"] for j in jobs]
+    memory = [s["job"]["memory_bytes"] for s in running(samples) if "job" in s]
     return Use(
         duration_s=duration_s,
         cpu_s=processor_s,
@@ -69,6 +77,7 @@ def use_of(samples: Sequence[Sample], machine: Machine, duration_s: float, proce
 
 def job_series(samples: Sequence[Sample], begun_s: float) -> list[Series]:
     """Processors in use, memory, and disk and network rates over the run."""
+    samples = running(samples)
     with_job = [s for s in samples if "job" in s]
     series = [
         _rate("processors_used", "processors", with_job, begun_s, lambda s: s["job"]["processor_s"]),

@@ -18,7 +18,7 @@ from suffice.measure.account.energy import (
 from suffice.measure.account.money import cost
 from suffice.measure.account.place import Place
 from suffice.measure.gpu import gpu_energy, used_gpus
-from suffice.measure.job import use_of
+from suffice.measure.job import running, use_of
 from suffice.measure.machine import Machine
 from suffice.records import Figure, Goal, Note, Series
 from suffice.tables import memory, recognise_processor
@@ -97,7 +97,7 @@ def power_now(first: Sample, last: Sample, machine: Machine) -> float | None:
 
 def _power(samples: Sequence[Sample], gpus: Sequence[int], machine: Machine, begun_s: float) -> tuple[Series, ...]:
     """The middle value of the same models between each two samples, thinned to `WINDOWS`."""
-    with_job = [s for s in samples if "job" in s]
+    with_job = [s for s in running(samples) if "job" in s]
     step = max(1, len(with_job) // WINDOWS)
     at_s, watts = [], []
     for first, last in pairwise(with_job[::step]):
