@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- files: written by docs/file_tree.py -->\n```text\n", "```\n<!-- end of files -->"
 OTHERS = {
     "Makefile": "Sets up by itself: setup, demo, test, check, bench.",
-    "pyproject.toml": "The package, its extras, and the rules of ruff, mypy and pytest, each exception with its reason.",
+    "pyproject.toml": "The package, its extras; the rules of ruff, mypy and pytest, each exception with its reason.",
     "constraints.txt": "The versions that were tried together, which `make` installs.",
     "CONTRIBUTING.md": "The rules of the house, and when a change is done.",
     "LOG.md": "What was tried and what it gave, what failed included.",
