@@ -9,6 +9,7 @@ module's own dictionaries would be pickled with it. Nothing of a wrapped module 
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,16 @@ def _owns(module: Any, held: set[int]) -> bool:
     return any(id(p) in held for p in parameters) if held else any(p.requires_grad for p in parameters)
 
 
+def _caller() -> Any:
+    """The module that is being called, or None if that can't be told.
+
+    It is not always the one that was wrapped: a copy of its dictionary, such as a replica of `DataParallel`, holds
+    the same `RootCall`.
+    """
+    frame = sys._getframe(2)
+    return frame.f_locals.get("self") if frame.f_code.co_name == "_wrapped_call_impl" else None
+
+
 class RootCall:
     """Stands in a module's `_compiled_call_impl` and marks each call; saved or copied it is None, torch's default."""
 
@@ -69,9 +80,13 @@ class RootCall:
         self.called = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        call = self.inner or self.module()._call_impl  # type: ignore[union-attr]  # it is being called
+        module = self.module()
         if self.is_compiling():
-            return call(*args, **kwargs)
+            return (self.inner or module._call_impl)(*args, **kwargs)  # type: ignore[union-attr]  # it is being called
+        caller = _caller()
+        if caller is not None and caller is not module:
+            return caller._call_impl(*args, **kwargs)
+        call = self.inner or module._call_impl  # type: ignore[union-attr]  # the same
         self.called = True
         self.begin(self, args, kwargs)
         try:
