@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .loaders import Loader
@@ -82,12 +83,13 @@ class Pages:
     """The pages of one process: a loader's worker has one, a process that fetches for itself one a loader and thread.
 
     `loader` is the number of the loader that this process is a worker of, in the process that reads it; -1 if none is
-    known. `error` says why nothing is recorded, if so.
+    known. `error` says why nothing is recorded, if so; `tell` is then told, once.
     """
 
-    def __init__(self, folder: str, torch: Any) -> None:
+    def __init__(self, folder: str, torch: Any, tell: Callable[[str], None]) -> None:
         self.folder = folder
         self.torch = torch
+        self.tell = tell
         self.loader = UNKNOWN
         self.error: str | None = None
         self.pass_over = 0
@@ -110,6 +112,7 @@ class Pages:
                 page = self.pages[key] = self._open(number)
             except OSError as error:
                 self.error = str(error)
+                self.tell(self.error)
                 return None
         return page, page.begin()
 

@@ -48,7 +48,7 @@ class Record:
         self.steps.on_close = self._step_closed
         self.steps.on_freeze = self._step_frozen
         self.loaders = loaders.Loaders(self.clock, self.steps, self.spool)
-        self.pages = Pages(folder, torch)
+        self.pages = Pages(folder, torch, self._fetch_unrecorded)
         self.flops = FlopSampler(torch, sys.modules)
         self.losses = Losses(torch, self.spool)
         self.device: DeviceTimer | None = None
@@ -132,6 +132,11 @@ class Record:
     def worker_ends(self, token: Any, indices: Any) -> None:
         if token is not None:
             self.pages.end(token, len(indices) if hasattr(indices, "__len__") else 1)
+
+    def _fetch_unrecorded(self, reason: str) -> None:
+        self.spool.message("fetch unrecorded", reason=reason)
+        if self.thread == threading.get_ident():  # a worker makes no steps, with which this would go out
+            self.spool.flush()
 
     # ---- the model
 
