@@ -6,6 +6,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
 torch.set_num_threads(1)
+torch.manual_seed(0)
 
 
 class Sentences(torch.utils.data.Dataset):
