@@ -31,7 +31,8 @@ class ProcessMeter:
         """
         processes = tree.refresh()
         times = [t for p in processes if (t := _tried(p.cpu_times))]
-        memories = [m for p in processes if (m := _tried(p.memory_info))]
+        # A process that has ended and that nobody waited for holds no memory: it counts for its times alone.
+        memories = {p.pid: m for p in processes if (m := _tried(p.memory_info)) and m.rss}
         moved = [io for p in processes if (io := _tried(p.io_counters))]
         reading = {
             "processor_s": sum(t.user + t.system + t.children_user + t.children_system for t in times),
@@ -41,13 +42,13 @@ class ProcessMeter:
         }
         # An orphan's share goes when it ends; what has been counted stays counted.
         self.highest = {name: max(value, self.highest.get(name, 0.0)) for name, value in reading.items()}
-        own = sum(m.rss - m.shared for m in memories)
-        shared = max((m.shared for m in memories), default=0)
+        own = sum(m.rss - m.shared for m in memories.values())
+        shared = max((m.shared for m in memories.values()), default=0)
         return {
             **self.highest,
             "memory_bytes": float(own + shared),
-            "pids": [p.pid for p in processes[:PIDS_KEPT]],
-            "processes": len(processes),
+            "pids": list(memories)[:PIDS_KEPT],
+            "processes": len(memories),
             "machine_busy_s": _machine_busy_s(),
         }
 
