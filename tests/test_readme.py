@@ -84,7 +84,7 @@ def test_torch_is_the_pinned_one():
     assert f"pins `torch=={pinned}`" in README
 
 
-def words(report):
+def openings(report):
     """The first word of each line of a report: what it tells of, without figures."""
     return {line.split()[0] for line in report.splitlines() if line.strip() and not line.startswith("    ")}
 
@@ -92,11 +92,11 @@ def words(report):
 def test_the_output_shown_is_like_the_real_one(done):
     """The demo's output in the README has the lines that a run prints today."""
     (run,) = [r for command, r in done.items() if command.startswith("suffice measure")]
-    shown = words(blocks("text")[0])
+    shown = openings(blocks("text")[0])
     telling = {"suffice", "waiting", "forward", "backward", "optimiser", "other", "the", "rates", "loader", "used"}
     telling |= {"time", "energy", "carbon", "money", "as"}
     assert telling <= shown
-    assert telling <= words(run.stderr)
+    assert telling <= openings(run.stderr)
 
 
 def test_the_tree_is_that_of_the_repository():
