@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from suffice.errors import CommandError
@@ -61,13 +63,13 @@ def run_here(
     Raises:
         CommandError: if there is no such command, or it can't be executed.
     """
-    watched = {*PASSED_ON, signal.SIGCHLD}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
     try:
         begun_s = time.monotonic()
         pid = _spawn(command, environment, mask)
         on_start(pid)
-        interrupted, status, usage = _wait(pid, watched, on_tick, tick_s)
+        with _exit_of(pid) as exits:
+            interrupted, status, usage = _wait(pid, exits, on_tick, tick_s)
         return _ended(begun_s, status, usage, interrupted=interrupted)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -88,8 +90,22 @@ def _spawn(command: Sequence[str], environment: Mapping[str, str], mask: set[int
         ) from None
 
 
+@contextmanager
+def _exit_of(pid: int) -> Iterator[list[int]]:
+    """What `select` finds ready once the process has ended; nothing on a kernel that can't tell."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        yield []
+        return
+    try:
+        yield [descriptor]
+    finally:
+        os.close(descriptor)
+
+
 def _wait(
-    pid: int, watched: set[signal.Signals], on_tick: Callable[[], None], tick_s: float
+    pid: int, exits: Sequence[int], on_tick: Callable[[], None], tick_s: float
 ) -> tuple[bool, int, resource.struct_rusage]:
     interrupted = False
     next_tick_s = time.monotonic()
@@ -98,17 +114,16 @@ def _wait(
         if now_s >= next_tick_s:
             on_tick()
             next_tick_s = max(next_tick_s + tick_s, now_s)
-        received = signal.sigtimedwait(watched, max(0.0, next_tick_s - time.monotonic()))
-        if received is None:
-            continue
-        if received.si_signo == signal.SIGCHLD:
-            waited, status, usage = os.wait4(pid, os.WNOHANG)
-            if waited == pid:
-                return interrupted, status, usage
-            continue
-        interrupted = True
-        if received.si_code <= 0:  # sent by a process to suffice; what the terminal sends, the command has got itself
-            os.kill(pid, received.si_signo)
+        select.select(exits, [], [], max(0.0, next_tick_s - time.monotonic()))
+        waited, status, usage = os.wait4(pid, os.WNOHANG)
+        # Never with a time to wait: Python makes signals up when a stop of suffice itself outlasts it.
+        while (received := signal.sigtimedwait(PASSED_ON, 0)) is not None:
+            interrupted = True
+            # What the terminal sends (si_code > 0), the command has got itself.
+            if received.si_code <= 0 and waited == 0:
+                os.kill(pid, received.si_signo)
+        if waited == pid:
+            return interrupted, status, usage
 
 
 def _ended(begun_s: float, status: int, usage: resource.struct_rusage, *, interrupted: bool) -> Ended:
