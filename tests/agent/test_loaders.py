@@ -1,5 +1,7 @@
 """Which loaders train and which evaluate, what they kept waiting, and what their workers did meanwhile."""
 
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +10,7 @@ import pytest
 
 from suffice.agent.fetch import FIELDS, PAGE, UNKNOWN, Pages
 from suffice.measure.spool.reader import PHASES, ProcessRecord
-from tests.conftest import AgentRun
+from tests.conftest import JOBS, AgentRun
 
 MS = 1_000_000
 
@@ -194,6 +196,24 @@ os.open = open
     assert "No space left" in str(told[0].unrecorded_fetch)
     assert len(told) == 3
     assert all(record.fault is None for record in run.records)
+
+
+def test_a_machine_without_proc_tells_less(agent_run: Callable[..., AgentRun]) -> None:
+    """Where /proc says nothing the run queue and the bytes are unknown, and the rest is told."""
+    bare = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*bare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("only root may hide /proc")
+    run = agent_run([*bare, sys.executable, JOBS / "cnn.py", "--epochs", "1", "--workers", "1"])
+    assert run.exit_code == 0  # torch itself complains
+    (record,) = run.trained
+    assert record.fault is None
+    assert sum(row.count for row in record.steps) == 10
+    pages = [dict(zip(FIELDS, PAGE.unpack(path.read_bytes()), strict=True)) for path in run.spool.glob("*.fetch")]
+    assert pages
+    for page in pages:
+        assert (page["run_queue"], page["thread_run"], page["read_bytes"]) == (UNKNOWN, UNKNOWN, 0)
+        assert page["wall"] > 0
+        assert page["processor"] > 0
 
 
 class NoTorch:
