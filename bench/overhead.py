@@ -1,11 +1,13 @@
 """What measuring costs a step: suffice, CodeCarbon and torch.profiler beside nothing, on the same job in one process.
 
-    python bench/overhead.py [--device cpu|cuda] [--pairs N] [--jobs cnn,mlp]
+    python bench/overhead.py [--device cpu|cuda] [--rounds N] [--jobs cnn,mlp]
 
-A process differs from the next one by more than any of these tools costs, so all run in one: blocks of steps with a
-tool alternate with plain blocks, in random order within each pair, and the ratio is taken pair by pair. "nothing" is
-the method's own control: plain against plain. suffice's block has the agent installed by the calls that its hooks make
-in a user's job, and the observer watching from a process of its own, which sleeps during the other blocks.
+A process differs from the next one by more than any of these tools costs, so all run in one: a round is a block of
+steps with each tool and a plain one, in random order, and the ratios to the plain one are taken round by round. "nothing"
+is the method's own control: plain against plain. suffice's block has the agent installed by the calls that its hooks make
+in a user's job, and the observer watching from a process of its own, which sleeps during the other blocks. "suffice" is
+the state that a job is in for nearly all of its time; "suffice, first steps" marks each step in full, as it does until
+that has cost 50 ms in all.
 """
 
 import argparse
@@ -111,11 +113,10 @@ class Nothing:
 
 
 class Suffice:
-    name = "suffice"
-
-    def __init__(self):
+    def __init__(self, allowance_ns, name="suffice"):
         from suffice.run.stage import stage_agent
 
+        self.name, self.allowance_ns = name, allowance_ns
         self.folder = tempfile.mkdtemp()
         sys.path.insert(0, str(stage_agent(Path(self.folder) / "agent")))
         from suffice_agent import session
@@ -132,6 +133,7 @@ class Suffice:
         # Finding the modules and counting one step's operations happen once a job; a block stands for its later steps.
         job.iterator = iter(job.loader)
         session.record.flops.refused = "not counted here"
+        session.record.pace.allowance_ns = self.allowance_ns
         job.block(3)
         os.kill(self.observer.pid, signal.SIGCONT)
         try:
@@ -175,13 +177,13 @@ class CodeCarbon:
 
 
 class Profiler:
-    name = "torch.profiler 1 of 50"
+    name = "torch.profiler 1 of 25"
 
     def run(self, job, steps):
         activities = [torch.profiler.ProfilerActivity.CPU]
         if job.device == "cuda":
             activities.append(torch.profiler.ProfilerActivity.CUDA)
-        schedule = torch.profiler.schedule(wait=48, warmup=1, active=1)
+        schedule = torch.profiler.schedule(wait=23, warmup=1, active=1)
         summed = []
         with torch.profiler.profile(
             activities=activities, schedule=schedule, on_trace_ready=lambda p: summed.append(p.key_averages())
@@ -192,16 +194,23 @@ class Profiler:
         pass
 
 
-def pairs(job, tool, count, steps):
-    """The ratios of a tool's blocks to plain blocks: of median step and mean step, by wall and processor time."""
-    ratios = {"median step, wall": [], "median step, processor": [], "mean step, wall": [], "mean step, processor": []}
+CLOCKS = {"wall": 0, "processor": 1}
+STATISTICS = {"median": statistics.median, "mean": statistics.fmean}
+
+
+def rounds(job, tools, count, steps):
+    """For each tool the ratios of its blocks to the plain ones: of median step and mean step, by wall and processor."""
+    ratios = {tool.name: {f"{s} step, {c}": [] for s in STATISTICS for c in CLOCKS} for tool in tools}
+    plain = Nothing()
     for _ in range(count):
-        order = [tool, Nothing()]
+        order = [plain, *tools]
         random.shuffle(order)
-        result = {each is tool: each.run(job, steps) for each in order}
-        for label, statistic in (("median", statistics.median), ("mean", statistics.fmean)):
-            for clock, at in (("wall", 0), ("processor", 1)):
-                ratios[f"{label} step, {clock}"].append(statistic(result[True][at]) / statistic(result[False][at]))
+        times = {id(each): each.run(job, steps) for each in order}
+        for tool in tools:
+            for label, statistic in STATISTICS.items():
+                for clock, at in CLOCKS.items():
+                    ratio = statistic(times[id(tool)][at]) / statistic(times[id(plain)][at])
+                    ratios[tool.name][f"{label} step, {clock}"].append(ratio)
     return ratios
 
 
@@ -215,7 +224,7 @@ def summary(values):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--jobs", default="cnn,mlp")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results")
     arguments = parser.parse_args()
@@ -223,22 +232,22 @@ def main():
     random.seed(0)
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    tools = (
-        [Nothing(), Suffice(), CodeCarbon(), Profiler()] if _has("codecarbon") else [Nothing(), Suffice(), Profiler()]
-    )
+    tools = [Nothing(), Suffice(0), Suffice(1 << 62, "suffice, first steps"), Profiler()]
+    tools += [CodeCarbon()] if _has("codecarbon") else []
     report = {"command": " ".join(sys.argv), "torch": torch.__version__, "load": os.getloadavg(), "jobs": {}}
     for name in arguments.jobs.split(","):
         job = Job({"cnn": cnn_job, "mlp": mlp_job}[name], arguments.device)
-        steps = 50 if name == "cnn" else 400
+        steps = 25 if name == "cnn" else 200
         job.block(steps)
         plain = job.block(steps)[0]
         report["jobs"][name] = {"plain_step_ms": statistics.median(plain) * 1e3, "steps_a_block": steps, "tools": {}}
-        print(f"{name}: {statistics.median(plain) * 1e3:.2f} ms a step, {arguments.pairs} pairs of {steps} steps")
-        for tool in tools:
-            ratios = {what: summary(values) for what, values in pairs(job, tool, arguments.pairs, steps).items()}
-            report["jobs"][name]["tools"][tool.name] = ratios
+        print(
+            f"{name}: {statistics.median(plain) * 1e3:.2f} ms a step, {arguments.rounds} rounds of {steps} steps a tool"
+        )
+        for tool, found in rounds(job, tools, arguments.rounds, steps).items():
+            report["jobs"][name]["tools"][tool] = ratios = {what: summary(values) for what, values in found.items()}
             for what, each in ratios.items():
-                print(f"  {tool.name:24s} {what:24s} {each['median']:.4f} [{each['q25']:.4f}, {each['q75']:.4f}]")
+                print(f"  {tool:24s} {what:24s} {each['median']:.4f} [{each['q25']:.4f}, {each['q75']:.4f}]")
     for tool in tools:
         tool.close()
     hardware = torch.cuda.get_device_name().replace(" ", "-") if arguments.device == "cuda" else platform.machine()
