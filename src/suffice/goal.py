@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -23,7 +24,7 @@ def read_goal(folder: Path, **options: Any) -> Goal:
     """The goal of the `[goal]` table in the folder's suffice.toml, if there is one; options that are not None win.
 
     Raises:
-        GoalError: if the file can't be read, or holds a name or a kind of value that a goal does not have.
+        GoalError: if the file can't be read, or holds a name or a value that a goal can't have.
     """
     path = folder / FILE
     found: dict[str, Any] = {}
@@ -35,7 +36,11 @@ def read_goal(folder: Path, **options: Any) -> Goal:
     for name, value in found.items():
         _check(path, name, value)
     given = {name: value for name, value in options.items() if value is not None}
-    return Goal(**{**found, **given})
+    goal = Goal(**{**found, **given})
+    rate = goal.rate_usd_per_h
+    if rate is not None and not (math.isfinite(rate) and rate >= 0):
+        raise GoalError(f"a rate must be 0 USD an hour or more, found {rate}")
+    return goal
 
 
 def _check(path: Path, name: str, value: Any) -> None:
