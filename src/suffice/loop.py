@@ -79,6 +79,8 @@ def measure(
         )
     except Exception:
         shutil.rmtree(folder, ignore_errors=True)
+        with suppress(LedgerError):
+            ledger.forget(name)
         raise
     if on_end is not None:
         on_end()

@@ -152,6 +152,11 @@ class Ledger:
                 "INSERT INTO run (name, started, command, cwd, state, folder) VALUES (?, ?, ?, ?, ?, ?)", row
             )
 
+    def forget(self, name: str) -> None:
+        """Take a run out that never began."""
+        with self._open(write=True) as connection:
+            connection.execute("DELETE FROM run WHERE name = ?", (name,))
+
     def finish(self, profile: Profile) -> None:
         """Write a run's profile; what was there of that run is replaced."""
         data = as_json(profile)
