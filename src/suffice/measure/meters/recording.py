@@ -12,6 +12,9 @@ from suffice.errors import SufficeError
 from suffice.measure.meters.sampler import FORMAT
 from suffice.measure.meters.tree import ProcessTree
 
+JOB = ("processor_s", "memory_bytes", "read_bytes", "written_bytes", "machine_busy_s")
+"""What a reading of the job's processes holds, unless it was damaged."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recording:
@@ -33,16 +36,16 @@ def read_recording(path: Path) -> Recording:
     begun_s, samples, damaged = 0.0, list[Mapping[str, Any]](), 0
     unavailable, failures = dict[str, str](), dict[str, str]()
     try:
-        lines = path.read_text(errors="replace").splitlines()
+        lines = path.read_bytes().splitlines()
     except OSError:
         lines = []
     for line in lines:
         try:
-            message = json.loads(line)
-        except ValueError:
+            message = json.loads(line.decode("ascii"))
+        except (ValueError, RecursionError):
             damaged += 1
             continue
-        if not isinstance(message, dict):
+        if not isinstance(message, dict) or not _job_is_whole(message.get("job")):
             damaged += 1
         elif "at_s" in message:
             samples.append(message)
@@ -57,6 +60,10 @@ def read_recording(path: Path) -> Recording:
     return Recording(
         begun_s=begun_s, samples=tuple(samples), unavailable=unavailable, failures=failures, damaged_lines=damaged
     )
+
+
+def _job_is_whole(job: Any) -> bool:
+    return job is None or (isinstance(job, dict) and all(isinstance(job.get(name), int | float) for name in JOB))
 
 
 class Replay:
