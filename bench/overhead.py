@@ -3,11 +3,11 @@
     python bench/overhead.py [--device cpu|cuda] [--rounds N] [--jobs cnn,mlp]
 
 A process differs from the next one by more than any of these tools costs, so all run in one: a round is a block of
-steps with each tool and a plain one, in random order, and the ratios to the plain one are taken round by round. "nothing"
-is the method's own control: plain against plain. suffice's block has the agent installed by the calls that its hooks make
-in a user's job, and the observer watching from a process of its own, which sleeps during the other blocks. "suffice" is
-the state that a job is in for nearly all of its time; "suffice, first steps" marks each step in full, as it does until
-that has cost 50 ms in all.
+steps with each tool and a plain one, in random order, and the ratios to the plain one are taken round by round.
+"nothing" is the method's own control: plain against plain. suffice's block has the agent installed by the calls that
+its hooks make in a user's job, and the observer watching from a process of its own, which sleeps during the other
+blocks. "suffice" is the state that a job is in for nearly all of its time; "suffice, first steps" marks each step in
+full, as it does until that has cost 50 ms in all.
 """
 
 import argparse
