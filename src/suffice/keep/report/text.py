@@ -25,11 +25,21 @@ TOTALS = {"duration_s": "time", "energy_j": "energy", "carbon_gco2e": "carbon", 
 STYLES = {"ok": "green", "missing": "yellow", "behind": "yellow"}
 
 
+def printable(text: str) -> str:
+    """The text, with control characters as their escapes: names and commands come from outside."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def plain(text: str, style: str = "") -> Text:
+    """The text as it stands, whatever looks like markup in it."""
+    return Text(printable(text), style=style)
+
+
 class Wrapped:
     """Text that breaks between its words, but never between a number and its unit."""
 
     def __init__(self, text: str, style: str = "") -> None:
-        self.text = re.sub(r"(?<=\d) (?=[^\d\s])", "\N{NO-BREAK SPACE}", text)
+        self.text = re.sub(r"(?<=\d) (?=[^\d\s])", "\N{NO-BREAK SPACE}", printable(text))
         self.style = style
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
@@ -57,7 +67,7 @@ def render(profile: Profile) -> RenderableType:
         rows += [Text(f"  … and {len(profile.ranks) - RANKS_SHOWN} more ranks; the page shows them all"), Text()]
     rows += [*_lines(profile), Text(), _totals(profile), Text()]
     rows += [_note(note.text, note.level) for note in profile.notes]
-    rows += [Text(f"  as a page: suffice report {profile.run} --html report.html", style="dim")]
+    rows += [plain(f"  as a page: suffice report {profile.run} --html report.html", "dim")]
     return Group(*rows)
 
 
@@ -67,7 +77,9 @@ def _head(profile: Profile) -> Text:
     if profile.state == "failed":
         ended += f" with exit code {profile.exit_code}"
     return Text.assemble(
-        ("suffice", "bold"), f"  run {profile.run}, {ended}: ", (shlex.join(profile.target.command), "dim")
+        ("suffice", "bold"),
+        plain(f"  run {profile.run}, {ended}: "),
+        plain(shlex.join(profile.target.command), "dim"),
     )
 
 
@@ -79,7 +91,7 @@ def _rank_title(rank: Rank, ranks: int) -> Text:
         text += f", {quantity(each.value, 's')} each"
         if each.low is not None and each.high is not None:
             text += f" (80 % within {quantity(each.low, 's')} to {quantity(each.high, 's')})"
-    return Text(text)
+    return plain(text)
 
 
 def _split(rank: Rank) -> Padding:
@@ -151,7 +163,7 @@ def _totals(profile: Profile) -> Padding:
     for name, label in TOTALS.items():
         figure = profile.figures.get(name)
         if figure is not None:
-            table.add_row(label, _total(figure), Text(origin(figure), style="dim"))
+            table.add_row(label, _total(figure), plain(origin(figure), "dim"))
         elif name == "cost_usd":
             table.add_row(label, "not known: give --rate, in USD an hour", "")
     return Padding(table, INDENT)
@@ -180,13 +192,14 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print two runs side by side."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("", comparison.a, comparison.b, "ratio", "95 % interval"):
-        table.add_column(heading, justify="right" if heading else "left")
+        table.add_column(plain(heading), justify="right" if heading else "left")
     for row in comparison.rows:
         interval = f"{row.low:.3f} to {row.high:.3f}" if row.low is not None and row.high is not None else ""
         ratio = f"{row.ratio:.3f}" if row.ratio is not None else ""
-        table.add_row(row.name, quantity(row.a, row.unit), quantity(row.b, row.unit), ratio, interval)
+        cells = (row.name, quantity(row.a, row.unit), quantity(row.b, row.unit), ratio, interval)
+        table.add_row(*map(plain, cells))
     console.print(table)
-    console.print(Text(comparison.caveat, style="dim"))
+    console.print(plain(comparison.caveat, "dim"))
 
 
 def print_checks(console: Console, checks: Sequence[Check]) -> None:
