@@ -78,14 +78,19 @@ def measure(
             command, environment(os.environ, stage, folder), on_start=observer.started, on_tick=tick, tick_s=TICK_S
         )
     except Exception:
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(LedgerError):
-            ledger.forget(name)
+        _discard(ledger, name, folder)
         raise
     if on_end is not None:
         on_end()
     observer.ended(ended)
     return _kept(ledger, folder, ended, _calibrated(observer, stage, home), lost=lost, record=record)
+
+
+def _discard(ledger: Ledger, name: str, folder: Path) -> None:
+    """Leave nothing of a run that never began."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(LedgerError):
+        ledger.forget(name)
 
 
 def _begin(ledger: Ledger, name: str, target: Target, folder: Path) -> str | None:
