@@ -29,6 +29,16 @@ sys.exit(7)
 """
 """Ends with 7, and tells how often it got the signal."""
 
+COUNTING_TWICE = """
+import signal, time
+got = []
+signal.signal(signal.SIGUSR1, lambda number, frame: (got.append(number), print("got", len(got), flush=True)))
+print("ready", flush=True)
+end = time.monotonic() + 60
+while len(got) < 2 and time.monotonic() < end:
+    time.sleep(0.01)
+"""
+
 ENDLESS = """
 import sys, time
 import torch
@@ -111,6 +121,34 @@ def test_a_signal_to_suffice_reaches_the_command_once(start: Callable[..., subpr
     process.send_signal(getattr(signal, name))
     stdout, _ = process.communicate(timeout=TIMEOUT_S)
     assert (stdout, process.returncode) == ("got 1\n", 7)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_a_signal_to_the_group_reaches_the_command_once(start: Callable[..., subprocess.Popen[str]], name: str) -> None:
+    """Batch systems and `timeout` signal all of a group: the job has it then, and suffice does not send it again."""
+    process = start(COUNTING.format(name=name))
+    os.killpg(process.pid, getattr(signal, name))
+    stdout, _ = process.communicate(timeout=TIMEOUT_S)
+    assert (stdout, process.returncode) == ("got 1\n", 7)
+
+
+def test_timeout_around_suffice(env: dict[str, str]) -> None:
+    """`timeout` signals suffice first and its group afterwards; the job gets that once."""
+    command = ["timeout", "--preserve-status", "5", *under(sys.executable, "-c", COUNTING.format(name="SIGTERM"))]
+    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert done.stdout == "ready\ngot 1\n"
+
+
+def test_a_later_signal_for_suffice_alone_is_still_sent_on(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """What the whole group got once is not taken for what suffice gets afterwards."""
+    process = start(COUNTING_TWICE)
+    os.killpg(process.pid, signal.SIGUSR1)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "got 1\n"
+    time.sleep(1.5)
+    process.send_signal(signal.SIGUSR1)
+    stdout, _ = process.communicate(timeout=TIMEOUT_S)
+    assert stdout == "got 2\n"
 
 
 def test_ctrl_c(env: dict[str, str], tmp_path: Path) -> None:
@@ -202,9 +240,14 @@ def reported(env: dict[str, str]) -> Profile:
 
 
 def children(pid: int) -> list[int]:
-    """The Python processes that a process has started."""
+    """The programs that a process has started; not what shares its own command line."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(word) for word in found if "python" in Path(f"/proc/{word}/exe").readlink().name]
+    return [int(word) for word in found if words(int(word)) != words(pid)]
+
+
+def words(pid: int) -> bytes:
+    """The command line of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def state(pid: int) -> str:

@@ -15,23 +15,27 @@ if TYPE_CHECKING:
     from typing import Any
 
 SECONDS = 1.0
-SIZES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192)}
+SIZES = {"cpu": (256, 512, 1024, 2048), "cuda": (1024, 4096, 8192)}
 
 
 def best_rate(torch: Any, device: str, dtype: Any) -> float:
-    """FLOP/s of the best of a few square sizes, each repeated for a part of `SECONDS`; the fastest repetition counts.
+    """FLOP/s of the best of a few square sizes, tried for `SECONDS` in all; the fastest repetition counts.
 
-    The fastest, because whatever else runs on the machine can only slow a product down.
+    The fastest, because whatever else runs on the machine can only slow a product down. A size that would take longer
+    than the time that is left is passed over: a precision that a processor emulates is a hundred times slower.
     """
     best = 0.0
     sizes = SIZES["cuda" if device.startswith("cuda") else "cpu"]
-    for n in sizes:
+    until = time.perf_counter() + SECONDS
+    for at, n in enumerate(sizes):
+        left = until - time.perf_counter()
+        if best and 2 * n**3 / best > left / 2:
+            break
         a, b = (torch.randn(n, n, device=device, dtype=torch.float32).to(dtype) for _ in range(2))
-        until = time.perf_counter() + SECONDS / len(sizes)
-        repetitions = 0
-        while time.perf_counter() < until or repetitions < 3:
+        share_ends = time.perf_counter() + left / (len(sizes) - at)
+        best = max(best, 2 * n**3 / _seconds(torch, device, a, b))
+        while time.perf_counter() < share_ends:
             best = max(best, 2 * n**3 / _seconds(torch, device, a, b))
-            repetitions += 1
     return best
 
 

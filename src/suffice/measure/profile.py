@@ -134,7 +134,7 @@ def fold(folder: Path, peaks: Peaks) -> Profile:
         parts=_parts(longest, ended),
         ranks=ranks,
         series=_series(loops, recording, gpus, bill, ended.begun_s),
-        notes=tuple(notes + _notes(records, loops, folder, run, recording) + list(bill.notes)),
+        notes=tuple(notes + _notes(records, loops, folder, run, recording) + peaks.notes() + list(bill.notes)),
     )
 
 

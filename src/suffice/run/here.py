@@ -1,8 +1,8 @@
 """A command -> its end on this machine: streams, signals and exit pass through as if nobody stood in between.
 
 The command keeps suffice's process group, terminal and streams. Keys such as Ctrl-C reach the whole group from the
-terminal; a signal that somebody sends to suffice alone is sent on. The loop below also drives the measuring: it has no
-thread of its own.
+terminal, and so does what is sent to the group; a signal for suffice alone is sent on. The loop below also drives the
+measuring: it has no thread of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from suffice.errors import CommandError
+from suffice.run.group import Witness, group_witness
 
 PASSED_ON = (
     signal.SIGINT,
@@ -29,6 +30,7 @@ PASSED_ON = (
 )
 # Python ignores these; a command expects the system's default.
 DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ)
+GROUP_S = 0.01  # in which a signal to a group has reached all of it
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells say it
 
 
@@ -68,8 +70,8 @@ def run_here(
         begun_s = time.monotonic()
         pid = _spawn(command, environment, mask)
         on_start(pid)
-        with _exit_of(pid) as exits:
-            interrupted, status, usage = _wait(pid, exits, on_tick, tick_s)
+        with _exit_of(pid) as exits, group_witness(PASSED_ON) as witness:
+            interrupted, status, usage = _wait(pid, exits, witness, on_tick, tick_s)
         return _ended(begun_s, status, usage, interrupted=interrupted)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -105,7 +107,7 @@ def _exit_of(pid: int) -> Iterator[list[int]]:
 
 
 def _wait(
-    pid: int, exits: Sequence[int], on_tick: Callable[[], None], tick_s: float
+    pid: int, exits: Sequence[int], witness: Witness, on_tick: Callable[[], None], tick_s: float
 ) -> tuple[bool, int, resource.struct_rusage]:
     interrupted = False
     next_tick_s = time.monotonic()
@@ -116,14 +118,24 @@ def _wait(
             next_tick_s = max(next_tick_s + tick_s, now_s)
         select.select(exits, [], [], max(0.0, next_tick_s - time.monotonic()))
         waited, status, usage = os.wait4(pid, os.WNOHANG)
-        # Never with a time to wait: Python makes signals up when a stop of suffice itself outlasts it.
-        while (received := signal.sigtimedwait(PASSED_ON, 0)) is not None:
-            interrupted = True
-            # What the terminal sends (si_code > 0), the command has got itself.
-            if received.si_code <= 0 and waited == 0:
-                os.kill(pid, received.si_signo)
+        interrupted |= _pass_on(pid if waited == 0 else None, witness)
         if waited == pid:
             return interrupted, status, usage
+
+
+def _pass_on(pid: int | None, witness: Witness) -> bool:
+    """Send on what came for suffice alone; True if anything came."""
+    came = False
+    # Never with a time to wait: Python makes signals up when a stop of suffice itself outlasts it.
+    while (received := signal.sigtimedwait(PASSED_ON, 0)) is not None:
+        came = True
+        time.sleep(GROUP_S)
+        # What the terminal sends (si_code > 0), or anybody to the group, the command has got itself.
+        if pid is not None and received.si_code <= 0 and not witness.has_seen(received.si_signo):
+            os.kill(pid, received.si_signo)
+    if came:
+        witness.forget()
+    return came
 
 
 def _ended(begun_s: float, status: int, usage: resource.struct_rusage, *, interrupted: bool) -> Ended:
