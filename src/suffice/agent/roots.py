@@ -46,7 +46,9 @@ def find(torch: Any) -> tuple[list[Any], list[Any]]:
     held = {id(p) for o in optimisers for group in getattr(o, "param_groups", ()) for p in group["params"]}
     children = {id(c) for m in modules for c in m.__dict__.get("_modules", {}).values() if c is not None}
     roots = [m for m in modules if id(m) not in children and _owns(m, held)]
-    return roots[:LIMIT], optimisers
+    # A wrapper such as Lightning's holds the very groups of the optimiser that it wraps, which is the older one.
+    once = {id(getattr(o, "param_groups", o)): o for o in reversed(optimisers)}
+    return roots[:LIMIT], list(reversed(list(once.values())))
 
 
 def _owns(module: Any, held: set[int]) -> bool:

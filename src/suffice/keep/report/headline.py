@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from suffice.keep.report.numbers import quantity
 from suffice.records import Profile, Rank
+
+UNEVEN = 2.0  # times the median: beyond it the mean step is none that ever was
 
 PARTS = {
     "wait_for_data_s": "waiting for data",
@@ -45,6 +48,10 @@ def headline(profile: Profile) -> str:
     trains = next((each for each in rank.loaders if each.role == "training" and each.limited_by), None)
     if name == "waiting for data" and trains is not None and trains.limited_by not in (None, "unknown"):
         sentence += f"; the loader is limited by {trains.limited_by}"
+    median, mean = rank.figures.get("step_s"), rank.figures.get("mean_step_s")
+    if median and mean and mean.value > UNEVEN * median.value:
+        sentence += f"; few long steps decide: the mean is {quantity(mean.value, 's')}"
+        sentence += f", the median {quantity(median.value, 's')}"
     in_training = rank.figures.get("training_s")
     duration = profile.figures.get("duration_s")
     if in_training and duration and duration.value and in_training.value < duration.value / 2:
