@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,9 @@ def home(tmp_path: Path) -> Path:
 def suffice(tmp_path: Path, home: Path) -> Suffice:
     """Run `suffice` with these words; whatever happens, there is no traceback of its own."""
 
-    def run(*words: object, env: dict[str, str] | None = None, cwd: Path = tmp_path) -> Any:
+    def run(*words: object, env: dict[str, str] | None = None, cwd: Path = tmp_path, before: Sequence[str] = ()) -> Any:
         variables = steady({**os.environ, "SUFFICE_HOME": str(home), **(env or {})})
-        command = [*suffice_command(), *map(str, words)]
+        command = [*before, *suffice_command(), *map(str, words)]
         done = subprocess.run(
             command, env=variables, cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
@@ -232,6 +232,27 @@ def test_a_home_that_can_not_be_made(suffice: Suffice, tmp_path: Path) -> None:
     assert "this run is not in the ledger" in " ".join(done.stderr.split())
     (folder,) = (tmp_path / "temporary").glob("suffice-2*")
     assert json.loads(suffice("report", folder, "--json").stdout)["exit_code"] == 4
+
+
+def test_a_read_only_disk(suffice: Suffice, home: Path, tmp_path: Path) -> None:
+    """A ledger that can't be written is still read; the job runs, and its record is among the temporary files."""
+    before = ["unshare", "-m", "sh", "-c", f'mount --bind -o ro {home} {home} && exec "$@"', "sh"]
+    assert suffice("measure", "--", "true").returncode == 0
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*before, "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("only root may mount a disk read-only")
+    (tmp_path / "temporary").mkdir()
+    env = {"TMPDIR": str(tmp_path / "temporary")}
+    done = suffice("measure", "--", "sh", "-c", "echo ran; exit 4", env=env, before=before)
+    assert (done.returncode, done.stdout) == (4, "ran\n")
+    assert "this run is not in the ledger" in " ".join(done.stderr.split())
+    (folder,) = (tmp_path / "temporary").glob("suffice-2*")
+    assert json.loads(suffice("report", folder, "--json").stdout)["exit_code"] == 4
+    (name,) = names(home)
+    listed = suffice("report", "--list", env=env, before=before)
+    assert (listed.returncode, listed.stdout.split()[0]) == (0, name)
 
 
 def test_a_report_of_nothing(suffice: Suffice) -> None:
