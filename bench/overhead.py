@@ -160,6 +160,8 @@ class Suffice:
 
     def switch(self, session, on):
         """Put the hooks in, or take them out, as at the start and the end of a job."""
+        if on == bool(session.patches.done):
+            return
         if on:
             self.hooks.install(session.heard, torch, session.patches)
             modules = [call.module() for call in session.roots.calls]
