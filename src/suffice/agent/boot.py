@@ -24,8 +24,13 @@ def _begin_session(here: str) -> None:
     )
     package = importlib.util.module_from_spec(spec)
     sys.modules["suffice_agent"] = package
-    spec.loader.exec_module(package)
-    from suffice_agent import session  # type: ignore[import-not-found]  # its name once staged
+    spared = sys.dont_write_bytecode
+    sys.dont_write_bytecode = False  # the folder is suffice's own, and compiling anew takes longer than all the rest
+    try:
+        spec.loader.exec_module(package)
+        from suffice_agent import session  # type: ignore[import-not-found]  # its name once staged
+    finally:
+        sys.dont_write_bytecode = spared
 
     session.begin(sys.modules["torch"])
 
