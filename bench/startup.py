@@ -2,9 +2,10 @@
 
     python bench/startup.py [--pairs N]
 
-Pairs of processes in turn, one with and one without. Start-up: `import torch` with the agent in the environment against
-the bare import, by processor time and by wall time. Memory: the peak of a small training job. The whole: the wall time
-of `suffice measure -- python train` against the bare command, which holds the report as well.
+Pairs of processes in turn, one with and one without; because processes differ by more than the agent takes, its own
+part is also timed inside a process. Start-up: `import torch` with the agent in the environment against the bare import,
+by processor time and by wall time. Memory: the peak of a small training job. The whole: the wall time of `suffice
+measure -- python train` against the bare command, which holds the report as well.
 """
 
 import argparse
@@ -23,6 +24,16 @@ from suffice.run.stage import environment, stage_agent
 
 ROOT = Path(__file__).resolve().parent.parent
 IMPORT = [sys.executable, "-c", "import torch"]
+INSIDE = """
+import os, runpy, sys, time
+import torch
+stage, spool = sys.argv[1:]
+begun = time.perf_counter(), time.process_time()
+os.environ["SUFFICE_SPOOL"] = spool
+boot = runpy.run_path(os.path.join(stage, "sitecustomize.py"))
+boot["_begin_session"](stage)
+print(time.perf_counter() - begun[0], time.process_time() - begun[1])
+"""
 TRAIN = [sys.executable, str(ROOT / "tests" / "jobs" / "cnn.py")]
 
 
@@ -50,6 +61,21 @@ def differences(name, pairs, with_it, without):
     return result
 
 
+def inside(runs, stage, spool, variables):
+    """What the agent takes from the interpreter's start to its hooks' being in, without torch's own import."""
+    command = [sys.executable, "-c", INSIDE, str(stage), str(spool)]
+    rows = []
+    for _ in range(runs + 1):
+        done = subprocess.run(command, env=variables, check=True, capture_output=True, text=True)
+        rows.append([float(word) for word in done.stdout.split()])
+    result = {}
+    for at, what in enumerate(("wall_s", "processor_s")):
+        low, middle, high = statistics.quantiles([row[at] for row in rows[1:]], n=4, method="inclusive")
+        result[what] = {"median": middle, "q25": low, "q75": high}
+        print(f"{'agent, timed inside':42s} {what:12s} {middle:.4f} [{low:.4f}, {high:.4f}]")
+    return result
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=12)
@@ -68,6 +94,7 @@ def main():
             "command": "python bench/startup.py",
             "pairs": n,
             "load": os.getloadavg(),
+            "agent, timed inside": inside(n, stage, spool, base),
             "agent, import torch": differences(
                 "agent, import torch", n, lambda: run(IMPORT, agent), lambda: run(IMPORT, base)
             ),
