@@ -5,6 +5,7 @@ SufficeError            exit 2
 ├── RunUnknownError     2         no such run in the ledger
 ├── LedgerError         2         the ledger can't be read: newer schema, damaged, no permission
 ├── GoalError           2         suffice.toml or a flag asks for something that does not exist
+├── SearchVoidError     2         no change at all seemed to be a gain: the comparison itself is at fault
 └── MissingExtraError   2         an optional dependency is not installed
 """
 
@@ -41,3 +42,7 @@ class GoalError(SufficeError):
 
 class MissingExtraError(SufficeError):
     """An optional dependency is needed; the hint is its install command."""
+
+
+class SearchVoidError(SufficeError):
+    """A change that changes nothing was found to make a difference, so no verdict of the search holds."""

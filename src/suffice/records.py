@@ -1,7 +1,7 @@
 """The nouns that the rooms exchange: frozen records with units in their names; imports nothing of ours.
 
 A `Figure` is a number that never loses its unit and its origin on the way to the screen. A `Profile` is what was
-measured of a target. Both turn into plain JSON and back (`as_json`, `Figure.from_json`, `Profile.from_json`).
+measured of a target, a `Trial` what was compared. All turn into plain JSON and back (`as_json`, `Profile.from_json`).
 """
 
 from __future__ import annotations
@@ -227,6 +227,62 @@ class Profile:
                 "notes": tuple(Note(**n) for n in data["notes"]),
             }
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """Whether a criterion is met, and why; `met` is None where it can't be told."""
+
+    met: bool | None
+    reason: str
+
+
+class Outcome(StrEnum):
+    """What a trial decided; what is undecided is not kept."""
+
+    KEPT = "kept"
+    REFUSED = "refused"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What a trial decided and why.
+
+    `ratio` is the time without the change over the time with it, of the typical pair, so 1.05 is 5 % faster; it has no
+    bounds while nothing is ruled out, and is None where no pair was measured. `total_ratio` is the same of the sums.
+    """
+
+    outcome: Outcome
+    reason: str
+    pairs: int
+    ratio: Figure | None = None
+    total_ratio: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """A comparison of a change with what was kept so far: pair i took `plain_s[i]` without it, `changed_s[i]` with."""
+
+    change: str
+    verdict: Verdict
+    plain_s: tuple[float, ...]
+    changed_s: tuple[float, ...]
+    spent_s: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether the change proved itself."""
+        return self.verdict.outcome is Outcome.KEPT
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Trial:
+        """The trial that `as_json` wrote."""
+        verdict = dict(data["verdict"])
+        ratio = Figure.from_json(verdict["ratio"]) if "ratio" in verdict else None
+        verdict |= {"outcome": Outcome(verdict["outcome"]), "ratio": ratio}
+        times = {name: tuple(data[name]) for name in ("plain_s", "changed_s")}
+        return Trial(**{**data, **times, "verdict": Verdict(**verdict)})
 
 
 def as_json(record: Any) -> Any:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean, variance
+from statistics import fmean, variance
 
+from suffice.prove.statistics import student_quantile
 from suffice.records import Profile
 
 BLOCKS = 20
@@ -107,7 +108,7 @@ def ratio_interval(first: Sequence[float], second: Sequence[float]) -> tuple[flo
     if fewest < FEWEST_BLOCKS or min(fmean(blocks_a), fmean(blocks_b)) <= 0:
         return None
     spread = math.sqrt(sum(variance(blocks) / len(blocks) / fmean(blocks) ** 2 for blocks in (blocks_a, blocks_b)))
-    half = _student(fewest - 1) * spread
+    half = student_quantile(0.5 + CONFIDENCE / 2, fewest - 1) * spread
     ratio = fmean(blocks_b) / fmean(blocks_a)
     return ratio * math.exp(-half), ratio * math.exp(half)
 
@@ -116,9 +117,3 @@ def _blocks(values: Sequence[float]) -> list[float]:
     size = max(1, len(values) // BLOCKS)
     starts = range(0, len(values) - size + 1, size)
     return [fmean(values[i : i + size]) for i in starts]
-
-
-def _student(freedom: int) -> float:
-    """The quantile of Student's t, by the first two terms of its expansion about the normal one."""
-    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
