@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "suffice"
 # Each imports only those behind it; those of one step know each other not at all.
-ROOMS = ("cli", "loop", "keep", "prove", "measure", "run", "agent", "aws", "tables", "goal", "records", "errors")
+ROOMS = ("cli", "loop", "keep", "prove", "diagnose", "measure", "run", "agent", "aws", "tables", "goal", "records", "errors")
 OWNERS = {"boto3": "aws", "botocore": "aws", "torch": "agent"}
 # The name under which the agent is staged.
 STAGED = "suffice_agent"

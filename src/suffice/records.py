@@ -182,6 +182,35 @@ class Rank:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """A diagnosis: what holds a target up, and the most that curing it can gain.
+
+    `id` is the name of the rule's file, with hyphens; `rung` the place on the ladder, 1 to 5. `evidence` are figures of
+    the profile by name. `bound` is Amdahl's: old time over new if the cause vanished and nothing else changed, so 2.6
+    for a share of 0.62. `practice` opens with the guidance's id. `cures` are ids of changes, the likeliest first.
+    `confidence` says which signal is missing, and is None where none is.
+
+    Raises:
+        ValueError: if the rung is none of the ladder's, or the bound is below 1.
+    """
+
+    id: str
+    rung: int
+    sentence: str
+    evidence: Mapping[str, Figure]
+    bound: float
+    practice: str
+    cures: tuple[str, ...] = ()
+    confidence: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.rung <= 5:
+            raise ValueError(f"the ladder has the rungs 1 to 5, {self.id} names {self.rung}")
+        if not (math.isfinite(self.bound) and self.bound >= 1):
+            raise ValueError(f"a cure can't be bounded by {self.bound}: {self.id} needs a finite ratio of at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Profile:
     """What was measured of a target in one run.
 

@@ -1,0 +1,1 @@
+"""Rung 2, waiting for data: what holds the loader back."""

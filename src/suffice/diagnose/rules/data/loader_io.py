@@ -1,0 +1,41 @@
+"""A loader limited by I/O -> a finding with the rate in MB/s that would suffice."""
+
+from __future__ import annotations
+
+from suffice.diagnose.practices import STORE_TO_FIT
+from suffice.diagnose.view import View, bound_of, some, value_of
+from suffice.measure.loading import IO
+from suffice.records import Finding, Loader
+
+
+def loader_io(view: View) -> Finding | None:
+    """The loop waits, and its fetches are mostly off the processor without queueing for one."""
+    share, loader = view.data_wait, view.loader
+    if share is None or loader is None or loader.limited_by != IO:
+        return None
+    stored = (value_of(loader.figures, "fetch_read_bytes") or 0.0) > 0
+    return Finding(
+        id="loader-io",
+        rung=2,
+        sentence=f"{share:.0%} of the loop is waiting for data, and the loader for I/O: "
+        f"{loader.reason or 'why is not known'}{_rate(view, loader)}",
+        evidence=some({"wait_for_data_s": view.split.get("wait_for_data_s"), **loader.figures}),
+        bound=bound_of(share),
+        practice=STORE_TO_FIT,
+        # Waiting for an answer is spread over more workers; a disk that is read at its rate only needs fewer reads.
+        cures=("sample-cache", "loader-workers", "loader-prefetch")
+        if stored
+        else ("loader-workers", "loader-prefetch", "sample-cache"),
+        confidence=None
+        if stored
+        else "nothing was read from a local disk; what a network or FUSE delivers is not seen",
+    )
+
+
+def _rate(view: View, loader: Loader) -> str:
+    """What the store would have to give if the step never waited."""
+    each = value_of(loader.figures, "fetch_read_bytes") or 0.0
+    rate, share = view.seconds("samples_per_s"), view.data_wait
+    if each <= 0 or rate <= 0 or share is None or share >= 1:
+        return ""
+    return f"; {each * rate / (1 - share) / 1e6:.3g} MB/s would suffice, a store that gives them is enough"

@@ -1,0 +1,1 @@
+"""Rung 3, waiting for the host or for other ranks."""

@@ -1,0 +1,28 @@
+"""A job that fills the memory that it may use -> a finding."""
+
+from __future__ import annotations
+
+from suffice.diagnose.practices import MEMORY
+from suffice.diagnose.view import View, bound_of, some
+from suffice.records import Finding
+
+FULL = 0.90
+
+
+def memory_pressure(view: View) -> Finding | None:
+    """The peak against the limit; the machine's stalls for memory bound what room would gain."""
+    peak, limit = view.profile.figures.get("memory_peak_bytes"), view.profile.machine.get("memory_limit_gib")
+    if peak is None or not isinstance(limit, int | float) or limit <= 0 or peak.value < FULL * limit * 2**30:
+        return None
+    stalls = view.gauge("pressure_memory")
+    return Finding(
+        id="memory-pressure",
+        rung=4,
+        sentence=f"the job took {peak.value / 2**30:.3g} of the {limit:.3g} GiB that it may use"
+        + (f"; something stalled for memory {stalls.value:.0%} of the time" if stalls else ""),
+        evidence=some({"memory_peak_bytes": peak, "pressure_memory": stalls}),
+        bound=bound_of(stalls.value if stalls else 0.0),
+        practice=MEMORY,
+        cures=("loader-prefetch", "loader-workers"),
+        confidence="whose memory it is, and whether pages were swapped, is not told; stalls are of the whole machine",
+    )
