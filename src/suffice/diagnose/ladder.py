@@ -35,7 +35,7 @@ from suffice.diagnose.rules.work.slow_optimiser import slow_optimiser
 from suffice.diagnose.rules.work.small_batch import small_batch
 from suffice.diagnose.rules.work.uneven_steps import uneven_steps
 from suffice.diagnose.rules.work.wide_precision import wide_precision
-from suffice.diagnose.view import View, view_of
+from suffice.diagnose.view import View, bound_of, view_of
 from suffice.records import Finding, Profile
 
 Rule = Callable[[View], Finding | None]
@@ -51,7 +51,9 @@ DATA: tuple[Rule, ...] = (
     loader_both,
     loader_unknown,
 )
-HOST: tuple[Rule, ...] = (rank_imbalance, gaps, synchronising, copies, host_bound, processor_waits, other_work)
+HOST: tuple[Rule, ...] = (rank_imbalance, gaps, synchronising, copies)
+# These see that something waits, and not for what.
+HOST_UNTOLD: tuple[Rule, ...] = (host_bound, processor_waits, other_work)
 WORK: tuple[Rule, ...] = (
     frequent_evaluation,
     crowded_threads,
@@ -124,8 +126,11 @@ def waiting_for_data(view: View) -> tuple[Finding, ...]:
 
 
 def waiting_for_others(view: View) -> tuple[Finding, ...]:
-    """Rung 3: what the device waits for on the host, or on other ranks."""
-    return _found(view, HOST)
+    """Rung 3: what the device waits for on the host, or on other ranks; what has a surer cause is not counted twice."""
+    sure = _found(view, HOST)
+    explained = sum(1 - 1 / finding.bound for finding in sure)
+    rest = (replace(each, bound=bound_of(1 - 1 / each.bound - explained)) for each in _found(view, HOST_UNTOLD))
+    return (*sure, *(finding for finding in rest if finding.bound >= WORTH))
 
 
 def needless_work(view: View) -> tuple[Finding, ...]:
