@@ -38,6 +38,8 @@ QUARTILES_APART = 1.349
 """The distance of a normal distribution's quartiles in standard deviations."""
 PAIRS_AT_ONCE = 128
 """So many factors are multiplied before a logarithm is taken: few enough for a float to hold the product."""
+TIE = 1e-9
+"""Wealth whose logarithms differ by less counts as alike."""
 HALVINGS = 50
 
 
@@ -129,7 +131,7 @@ class ConfidenceSequence:
         if not self._pairs:
             return Interval(low=0.0, centre=1.0, high=math.inf)
         least, most = self._ends()
-        centre = math.exp(_falls_to_zero(self._imbalance, least, most))
+        centre = math.exp(self._centre(least, most))
         if self.evidence(least, Side.ABOVE) < self._needed:
             return Interval(low=0.0, centre=centre, high=math.inf)
         low = _falls_to_zero(lambda value: self.evidence(value, Side.ABOVE) - self._needed, least, most)
@@ -142,8 +144,14 @@ class ConfidenceSequence:
         wager.take(self._pairs[wager.pairs :])
         return wager.evidence
 
-    def _imbalance(self, value: float) -> float:
-        return self.evidence(value, Side.ABOVE) - self.evidence(value, Side.BELOW)
+    def _centre(self, least: float, most: float) -> float:
+        """Where both sides have won alike: the middle of it, where few pairs leave them alike over a stretch."""
+
+        def lead(value: float) -> float:
+            return self.evidence(value, Side.ABOVE) - self.evidence(value, Side.BELOW)
+
+        start = _falls_to_zero(lambda value: lead(value) - TIE, least, most)
+        return (start + _falls_to_zero(lambda value: lead(value) + TIE, least, most)) / 2
 
     def _ends(self) -> tuple[float, float]:
         """Values so far outside all pairs that every wager there is won or lost in full."""
