@@ -120,7 +120,7 @@ class Suffice:
     def __init__(self, allowance_ns, name="suffice"):
         from suffice.run.stage import stage_agent
 
-        self.name, self.allowance_ns = name, allowance_ns
+        self.name, self.allowance_ns, self.left_ns = name, allowance_ns, 0
         self.folder = tempfile.mkdtemp()
         sys.path.insert(0, str(stage_agent(Path(self.folder) / "agent")))
         from suffice_agent import hooks, session
@@ -159,10 +159,15 @@ class Suffice:
             job.iterator = iter(job.loader)
 
     def switch(self, session, on):
-        """Put the hooks in, or take them out, as at the start and the end of a job."""
+        """Put the hooks in, or take them out; to the record it is as if the time without them had not been."""
         if on == bool(session.patches.done):
             return
+        record = session.record
         if on:
+            gone_ns = record.clock.now() - self.left_ns
+            record.clock.since += gone_ns
+            record.steps.end_ns += gone_ns
+            record.passed_at_ns += gone_ns
             self.hooks.install(session.heard, torch, session.patches)
             modules = [call.module() for call in session.roots.calls]
             session.roots.calls = []
@@ -171,6 +176,7 @@ class Suffice:
             session.patches.undo()
             for call in session.roots.calls:
                 call.remove()
+            self.left_ns = record.clock.now()
 
     def close(self):
         self.observer.kill()
