@@ -14,11 +14,27 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "suffice"
 # Each imports only those behind it; those of one step know each other not at all.
-ROOMS = ("cli", "loop", "keep", "prove", "diagnose", "measure", "run", "agent", "aws", "tables", "goal", "records", "errors")
+ROOMS = (
+    "cli",
+    "loop",
+    "keep",
+    "prove",
+    "change",
+    "diagnose",
+    "measure",
+    "run",
+    "agent",
+    "aws",
+    "tables",
+    "goal",
+    "records",
+    "errors",
+)
 OWNERS = {"boto3": "aws", "botocore": "aws", "torch": "agent"}
 # The name under which the agent is staged.
 STAGED = "suffice_agent"
 FILE_LINES, FUNCTION_LINES, MODULES = 400, 50, 12
+OWN_OF_CHANGE = {"change/__init__.py", "change/catalog.py"}
 # The agent is staged into the user's process as one flat package, so it can't split into rooms of its own.
 MODULES_OF = {"agent": 18}
 EMPTY_WORDS = {"utils", "util", "common", "core", "base", "helpers", "helper", "manager", "misc"}
@@ -69,22 +85,36 @@ def imports_of_others(path: str, tree: ast.Module) -> Iterator[str]:
             yield f"{path}:{line} imports {name}, which only {owner} may"
 
 
+def rides_along(path: str) -> bool:
+    """Whether the file is staged into the user's process: the agent, and the techniques but not their catalogue."""
+    return room_of(path) == "agent" or (path.startswith("change/") and path not in OWN_OF_CHANGE)
+
+
+def only_for_types(tree: ast.Module) -> set[ast.AST]:
+    """What lies below `if TYPE_CHECKING`, which no interpreter runs."""
+    tests = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    return {within for node in tests for within in ast.walk(node)}
+
+
 def imports_into_the_job(path: str, tree: ast.Module) -> Iterator[str]:
-    """The agent imports the standard library, torch, and itself by relative names: in the job it has another name."""
-    if room_of(path) != "agent":
+    """What is staged imports the standard library, torch, and itself by relative names: there it has another name."""
+    if not rides_along(path):
         return
+    spared = only_for_types(tree)
     for node in ast.walk(tree):
+        if node in spared:
+            continue
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
-            names = [] if node.level == 1 else [str(node.module)]
+            names = [] if node.level else [str(node.module)]
         for name in names:
             if name.split(".")[0] not in {"torch", STAGED, *sys.stdlib_module_names}:
                 yield f"{path}:{node.lineno} imports {name} into the user's job"
 
 
 def syntax_of_later_pythons(path: str, tree: ast.Module) -> Iterator[str]:
-    """The agent parses as Python 3.9."""
-    if room_of(path) != "agent":
+    """What is staged parses as Python 3.9."""
+    if not rides_along(path):
         return
     try:
         ast.parse(ast.unparse(tree), feature_version=(3, 9))

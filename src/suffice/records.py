@@ -266,6 +266,62 @@ class Judgement:
     reason: str
 
 
+class Risk(StrEnum):
+    """What a change does to the numbers: nothing, rounding, other draws of the same distribution, another training."""
+
+    EXACT = "exact"
+    NUMERIC = "numeric"
+    STOCHASTIC = "stochastic"
+    SEMANTIC = "semantic"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """One technique with its settings; `id` is the name of its file, with hyphens."""
+
+    id: str
+    settings: Mapping[str, Any]
+    risk: Risk
+    practice: str
+
+    @property
+    def name(self) -> str:
+        """The id with its settings, as it is shown: `loader-workers (workers=2)`."""
+        told = ", ".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
+        return f"{self.id} ({told})" if told else self.id
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Change:
+        """The change that `as_json` wrote."""
+        return Change(**{**data, "risk": Risk(data["risk"])})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Course:
+    """A short run of a job from its start, with all changes in `changes`, and what is compared between such runs.
+
+    `losses`, `inputs` and `indices` have an entry a step: the loss as it is (NaN where it could not be read), a
+    fingerprint of what the root modules received, and of the samples' indices (empty where they are not known).
+    `gradient_errors` has each parameter's relative error of its gradient at step 1 against the baseline's course,
+    `state_errors` that of each tensor of the state after the last step; both are empty for the baseline. A course with
+    a `twin_eps` is the baseline with its first weights changed by so much, which shows the job's own chaos. `ended`:
+    the job ended before it had made all `steps`.
+    """
+
+    changes: tuple[str, ...]
+    seed: int
+    steps: int
+    losses: tuple[float, ...]
+    inputs: tuple[str, ...] = ()
+    indices: tuple[str, ...] = ()
+    gradient_errors: Mapping[str, float] = field(default_factory=dict)
+    state_errors: Mapping[str, float] = field(default_factory=dict)
+    twin_eps: float = 0.0
+    quality: float | None = None
+    ended: bool = False
+    notes: tuple[str, ...] = ()
+
+
 class Outcome(StrEnum):
     """What a trial decided; what is undecided is not kept."""
 

@@ -46,9 +46,14 @@ def find(torch: Any) -> tuple[list[Any], list[Any]]:
     held = {id(p) for o in optimisers for group in getattr(o, "param_groups", ()) for p in group["params"]}
     children = {id(c) for m in modules for c in m.__dict__.get("_modules", {}).values() if c is not None}
     roots = [m for m in modules if id(m) not in children and _owns(m, held)]
-    # A wrapper such as Lightning's holds the very groups of the optimiser that it wraps, which is the older one.
-    once = {id(getattr(o, "param_groups", o)): o for o in reversed(optimisers)}
-    return roots[:LIMIT], list(reversed(list(once.values())))
+    # A wrapper such as Lightning's holds the very groups of the optimiser that it wraps, and derives from its class.
+    once = {id(getattr(o, "param_groups", o)): o for o in sorted(optimisers, key=_derivation, reverse=True)}
+    return roots[:LIMIT], [o for o in optimisers if once.get(id(getattr(o, "param_groups", o))) is o]
+
+
+def _derivation(optimiser: Any) -> tuple[bool, int]:
+    """Least for an optimiser that holds its groups itself and whose class is derived through the fewest others."""
+    return "param_groups" not in vars(optimiser), len(type(optimiser).__mro__)
 
 
 def _owns(module: Any, held: set[int]) -> bool:

@@ -1,4 +1,4 @@
-"""The agent's source -> a folder for `PYTHONPATH`, and the environment that brings it into the user's processes.
+"""The agent's source and the techniques' -> a folder for `PYTHONPATH`, and the environment that brings it into a job.
 
 The folder is named by the content of the agent, so that versions don't meet and the user's Python compiles it once.
 """
@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 PACKAGE = "suffice_agent"
+CATALOG = "catalog.py"  # of the techniques; it stays with suffice
 
 
 def stage_agent(cache: Path) -> Path:
@@ -22,7 +23,7 @@ def stage_agent(cache: Path) -> Path:
     Raises:
         OSError: if `cache` can't be written and does not hold the agent already.
     """
-    sources = {p.name: p.read_bytes() for p in _agent_folder().glob("*.py")}
+    sources = {**_sources("agent"), **{f"change/{path}": text for path, text in _sources("change").items()}}
     digest = hashlib.sha256(b"".join(name.encode() + text for name, text in sorted(sources.items()))).hexdigest()
     folder = cache / f"agent-{digest[:16]}"
     if not folder.is_dir():
@@ -35,9 +36,9 @@ def _write(folder: Path, sources: Mapping[str, bytes]) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         draft = Path(scratch, "draft")
         package = draft / PACKAGE
-        package.mkdir(parents=True)
         for name, text in sources.items():
             target = draft / "sitecustomize.py" if name == "boot.py" else package / name
+            target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(text)
         try:
             draft.rename(folder)
@@ -53,9 +54,11 @@ def environment(base: Mapping[str, str], stage: Path, spool: Path) -> dict[str, 
     return {**base, "PYTHONPATH": path, "SUFFICE_STAGE": str(stage), "SUFFICE_SPOOL": str(spool)}
 
 
-def _agent_folder() -> Path:
-    with resources.as_file(resources.files("suffice") / "agent") as folder:
-        return folder
+def _sources(room: str) -> dict[str, bytes]:
+    """The text of the room's files that the job may import, by their paths in the room."""
+    with resources.as_file(resources.files("suffice") / room) as folder:
+        files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.py")}
+        return {name: path.read_bytes() for name, path in files.items() if name != CATALOG}
 
 
 def remove(folder: Path) -> None:

@@ -1,0 +1,85 @@
+"""The live job -> what a technique may see of it, and the way to say that a change is not possible here."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from ..roots import find
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+MEMORY_SHARE = 0.5
+UNKNOWN_MEMORY_BYTES = 1 << 30
+
+
+class Refused(Exception):  # noqa: N818 - it is no error of anybody's
+    """The change is not possible in this job; the text says why, for the user."""
+
+
+class Job:
+    """What a technique sees of the job that it changes."""
+
+    def __init__(self, torch: Any, scratch: str) -> None:
+        self.torch = torch
+        self.scratch = scratch
+
+    def roots(self) -> list[Any]:
+        """The modules that are nobody's child and have parameters that an optimiser holds."""
+        return find(self.torch)[0]
+
+    def optimisers(self) -> list[Any]:
+        """The optimisers that exist; of one and its wrapper, the one that is wrapped."""
+        return find(self.torch)[1]
+
+    def loaders(self) -> list[Any]:
+        """The `DataLoader`s that exist."""
+        loading = sys.modules.get("torch.utils.data.dataloader")
+        kind = getattr(loading, "DataLoader", None)
+        return [] if kind is None else [thing for thing in gc.get_objects() if isinstance(thing, kind)]
+
+    @property
+    def processors(self) -> int:
+        """Processors that the job may run on."""
+        try:
+            return len(os.sched_getaffinity(0))
+        except (AttributeError, OSError):
+            return os.cpu_count() or 1
+
+    @property
+    def memory_bytes(self) -> int:
+        """What a technique may take at most: half of what is available, and of the group's limit."""
+        available = _available_bytes()
+        return UNKNOWN_MEMORY_BYTES if available is None else int(MEMORY_SHARE * available)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """What a technique may write below `scratch` at most: half of what is free there."""
+        try:
+            free = os.statvfs(self.scratch)
+        except OSError:
+            return 0
+        return int(MEMORY_SHARE * free.f_bavail * free.f_frsize)
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Say that the change is not possible here.
+
+        Raises:
+            Refused: always.
+        """
+        raise Refused(reason)
+
+
+def _available_bytes() -> int | None:
+    found = []
+    try:
+        with open("/proc/meminfo") as lines:
+            found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+        with open("/sys/fs/cgroup/memory.max") as limit, open("/sys/fs/cgroup/memory.current") as used:
+            found.append(int(limit.read()) - int(used.read()))
+    except (OSError, ValueError, IndexError):  # "max" is no number: there is no limit
+        pass
+    return min(found) if found else None

@@ -1,0 +1,1 @@
+"""A profile -> the changes worth a trial, each with its settings; and their other halves, which the job runs."""

@@ -1,0 +1,1 @@
+"""Techniques, one a file: when a change is worth a trial, and how it is switched on inside the job."""
