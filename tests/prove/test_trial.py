@@ -1,8 +1,9 @@
-"""A trial ends when its verdict is settled, keeps what gains and hardly ever what doesn't; a null that wins voids all."""
+"""A trial ends when its verdict is settled, keeps what gains and seldom what doesn't; a null that wins voids all."""
 
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 from statistics import median
 
@@ -102,7 +103,7 @@ def test_the_order_within_each_pair_is_drawn_anew_and_the_same_by_the_same_seed(
         return firsts
 
     drawn = order(1)
-    changes = sum(a is not b for a, b in zip(drawn, drawn[1:], strict=False))
+    changes = sum(a is not b for a, b in pairwise(drawn))
     assert len(drawn) == Budget().pairs
     assert 70 < drawn.count(Arm.PLAIN) < 130
     assert 70 < changes < 130

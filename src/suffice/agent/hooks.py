@@ -102,6 +102,8 @@ def around_backward(heard: Heard, is_compiling: Callable[[], bool]) -> Make:
             if is_compiling():
                 return original(tensors, *args, **kwargs)
             token = begins(tensors)
+            if token is None:
+                return original(tensors, *args, **kwargs)
             try:
                 return original(tensors, *args, **kwargs)
             finally:
@@ -148,6 +150,8 @@ def around_fetch(heard: Heard) -> Make:
     def make(original: Hooked) -> Hooked:
         def fetch(fetcher: Any, indices: Any) -> Any:
             token = begins()
+            if token is None:
+                return original(fetcher, indices)
             try:
                 return original(fetcher, indices)
             finally:

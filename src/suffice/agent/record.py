@@ -160,17 +160,19 @@ class Record:
         self.roots.remove()
         self.searches_left = SEARCHES
 
-    def forward_begins(self, call: RootCall, args: Any, kwargs: Any) -> None:
+    def forward_begins(self, call: RootCall, args: Any, kwargs: Any) -> bool:
+        """True if its end is to be heard as well."""
         module = call.module()
         if self.passing_over:
             if module is None or module.training:
-                return
+                return False
             self._listen_again()
         self.forward_depth += 1
         if self.forward_depth == 1:
             self._begin_loop()
             self._turn_by_forward(module, args, kwargs)
         self.clock.enter(phases.FORWARD)
+        return True
 
     def _turn_by_forward(self, module: Any, args: Any, kwargs: Any) -> None:
         """The outermost call tells whether the job trains or evaluates, where no loader does."""

@@ -17,9 +17,9 @@ from .hooks import compiling_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
+    from typing import Any, Optional
 
-    Begin = Callable[["RootCall", tuple[Any, ...], dict[str, Any]], None]
+    Begin = Callable[["RootCall", tuple[Any, ...], dict[str, Any]], Optional[bool]]
     End = Callable[[], None]
 
 LIMIT = 64
@@ -95,7 +95,8 @@ class RootCall:
             return caller._call_impl(*args, **kwargs)
         call = self.inner or module._call_impl  # type: ignore[union-attr]  # the same
         self.called = True
-        self.begin(self, args, kwargs)
+        if not self.begin(self, args, kwargs):
+            return call(*args, **kwargs)
         try:
             return call(*args, **kwargs)
         finally:

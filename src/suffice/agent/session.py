@@ -30,7 +30,6 @@ HEARD_ALWAYS = frozenset(
         "compile_called",
         "forward_begins",
         "optimiser_ends",
-        "worker_ends",
     )
 )
 
