@@ -36,7 +36,7 @@ def test_each_rule_is_planted() -> None:
 
 @pytest.mark.parametrize(("job", "name"), [(job, rule) for job, _, rule, _ in PLANTED])
 def test_a_finding_speaks_for_itself(job, name) -> None:
-    """Its id is the file's name, its rung the folder's, its practice one of the guidance, its evidence of the profile."""
+    """Its id is the file's name, its rung the folder's, its practice the guidance's, its evidence the profile's."""
     finding = next(each for each in diagnose(job()).findings if each.id == name)
     rule = next(each for each in RULES if each.__name__.replace("_", "-") == name)
     assert finding.rung == RUNG_OF[rule.__module__.split(".")[-2]]
