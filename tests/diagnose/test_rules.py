@@ -19,6 +19,21 @@ from suffice.records import Finding, Profile, Series, as_json, measured
 ROOT = Path(__file__).parents[2]
 RULES = (*DATA, *HOST, *HOST_UNTOLD, *WORK)
 FILES = {p.stem for p in (ROOT / "src/suffice/diagnose/rules").rglob("*.py") if p.stem != "__init__"}
+TECHNIQUES = {
+    "batch-gather",
+    "bucket-view",
+    "channels-last",
+    "compile",
+    "flush-denormals",
+    "foreach-optimiser",
+    "fused-optimiser",
+    "gradient-checkpointing",
+    "intra-op-threads",
+    "loader-workers",
+    "matmul-precision",
+    "mixed-precision",
+    "sample-cache",
+}
 RUNG_OF = {"data": 2, "host": 3, "work": 4}
 
 
@@ -45,6 +60,12 @@ def test_a_finding_speaks_for_itself(job, name) -> None:
     assert finding.sentence[0].islower() or finding.sentence[0].isdigit()
     assert not finding.sentence.endswith(".")
     assert as_json(finding)["bound"] == finding.bound
+
+
+@pytest.mark.parametrize("job", [job for job, *_ in PLANTED])
+def test_what_cures_is_a_technique(job) -> None:
+    """A cure is the id of a technique; advice that no technique carries out stands in the sentence."""
+    assert {cure for finding in diagnose(job()).findings for cure in finding.cures} <= TECHNIQUES
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def epoch_starts(view: View) -> Finding | None:
         id="epoch-starts",
         rung=2,
         sentence=f"{share:.0%} of the loop is waiting for data, nearly all of it at {len(long)} of {len(waits)} steps "
-        f"of about {each.value:.2g} s: the {loader.workers} workers start anew",
+        f"of about {each.value:.2g} s: the {loader.workers} workers start anew; persistent ones would start once",
         evidence=some(
             {
                 "wait_for_data_s": view.split.get("wait_for_data_s"),
@@ -41,6 +41,6 @@ def epoch_starts(view: View) -> Finding | None:
         ),
         bound=bound_of(share),
         practice=LOADER_PROCESSES,
-        cures=("persistent-workers", "loader-start"),
+        cures=("loader-workers",),
         confidence="that an epoch begins at these steps is inferred from their rarity and length",
     )

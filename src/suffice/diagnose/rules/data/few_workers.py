@@ -35,7 +35,7 @@ def few_workers(view: View) -> Finding | None:
         ),
         bound=max(1.0, bound),
         practice=LOADER_PROCESSES,
-        cures=("loader-workers", "loader-prefetch"),
+        cures=("loader-workers",),
         confidence=None if free is not None else "how many processors were free while it trained is not known",
     )
 

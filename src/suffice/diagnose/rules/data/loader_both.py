@@ -21,5 +21,5 @@ def loader_both(view: View) -> Finding | None:
         evidence=some({"wait_for_data_s": view.split.get("wait_for_data_s"), **loader.figures}),
         bound=bound_of(share),
         practice=CACHED_DATA,
-        cures=("sample-cache", "loader-workers", "fast-decoder"),
+        cures=("sample-cache", "loader-workers"),
     )

@@ -24,6 +24,6 @@ def loader_compute(view: View) -> Finding | None:
         evidence=some({"wait_for_data_s": view.split.get("wait_for_data_s"), **loader.figures}),
         bound=bound_of(share),
         practice=LESS_PREPARATION,
-        cures=("sample-cache", "batch-gather", "fast-decoder", "reduced-decode"),
+        cures=("sample-cache", "batch-gather"),
         confidence=missing,
     )

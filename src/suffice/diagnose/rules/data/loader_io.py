@@ -23,9 +23,7 @@ def loader_io(view: View) -> Finding | None:
         bound=bound_of(share),
         practice=STORE_TO_FIT,
         # Waiting for an answer is spread over more workers; a disk that is read at its rate only needs fewer reads.
-        cures=("sample-cache", "loader-workers", "loader-prefetch")
-        if stored
-        else ("loader-workers", "loader-prefetch", "sample-cache"),
+        cures=("sample-cache", "loader-workers") if stored else ("loader-workers", "sample-cache"),
         confidence=None
         if stored
         else "nothing was read from a local disk; what a network or FUSE delivers is not seen",

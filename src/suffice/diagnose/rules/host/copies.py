@@ -19,10 +19,10 @@ def copies(view: View) -> Finding | None:
     return Finding(
         id="copies",
         rung=3,
-        sentence=f"{share:.0%} of the loop the GPU is between the delivery of a batch and the model: copying",
+        sentence=f"{share:.0%} of the loop the GPU is between the delivery of a batch and the model: copying; "
+        "pinned memory and copies with `non_blocking=True` would overlap with the computing",
         evidence=some({"copy_s": view.split.get("copy_s")}),
         bound=bound_of(share),
         practice=TRANSFERS,
-        cures=("pinned-memory", "non-blocking-copies"),
         confidence="this part holds whatever the loop does there besides copying; whether memory is pinned is not told",
     )

@@ -28,7 +28,11 @@ def gaps(view: View) -> Finding | None:
     if share < MATTERS or not long or len(long) > RARE * len(others):
         return None
     saved = _saved(view, len(long), len(others))
-    what = "as much is written as checkpoints hold" if saved else "logging, printing or the like"
+    what = (
+        "as much is written as checkpoints hold: save them less often, or beside the training"
+        if saved
+        else "logging, printing or the like: do it less often, or beside the training"
+    )
     return Finding(
         id="gaps",
         rung=3,
@@ -43,7 +47,6 @@ def gaps(view: View) -> Finding | None:
         ),
         bound=bound_of(share),
         practice=NO_MORE_THAN_NEEDED,
-        cures=("checkpoint-frequency", "logging-frequency") if saved else ("logging-frequency", "checkpoint-frequency"),
         confidence="what the loop does in a gap the profile does not tell; bytes written are of the whole run",
     )
 

@@ -15,17 +15,18 @@ def host_bound(view: View) -> Finding | None:
     if not view.on_gpu or busy is None or busy.value >= BUSY:
         return None
     share = max(0.0, 1 - busy.value / 100)
-    cures = ("cuda-graphs", "fused-optimiser") if view.rank.facts.get("compiled") else ("compile", "cuda-graphs")
+    cures = ("fused-optimiser",) if view.rank.facts.get("compiled") else ("compile", "fused-optimiser")
     several = len(view.world) > 1
     return Finding(
         id="host-bound",
         rung=3,
         sentence=f"the GPU runs a kernel in {busy.value:.0f} % of the time and does not wait for data: "
-        "Python and the launching of kernels hold it up" + (", or other ranks do" if several else ""),
+        "Python and the launching of kernels hold it up, which a larger batch would spread"
+        + (", or other ranks do" if several else ""),
         evidence=some({"utilization_gpu": busy, **{f"device {n}": f for n, f in view.rank.device_split.items()}}),
         bound=bound_of(share),
         practice=ACCELERATORS,
-        cures=(*cures, "larger-batch"),
+        cures=cures,
         confidence="launches are not counted; the GPU's readings span evaluation too"
         + ("; what a rank waits for others is not told apart from its kernels" if several else ""),
     )

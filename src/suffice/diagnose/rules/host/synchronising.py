@@ -24,7 +24,7 @@ def synchronising(view: View) -> Finding | None:
         id="synchronising",
         rung=3,
         sentence=f"the host waits {beyond_s / step_s:.0%} of a step for the GPU between its parts, as `.item()`, "
-        f"printing a loss or moving a result does; the GPU is busy {busy.value:.0f} % of the time",
+        f"printing a loss or moving a result does: do it less often; the GPU is busy {busy.value:.0f} % of the time",
         evidence=some(
             {
                 "other_s": host.get("other_s"),
@@ -35,6 +35,5 @@ def synchronising(view: View) -> Finding | None:
         ),
         bound=bound_of(share),
         practice=COSTLY_CODE,
-        cures=("logging-frequency",),
         confidence="which line waits the profile does not tell",
     )

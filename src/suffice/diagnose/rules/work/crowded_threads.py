@@ -30,7 +30,8 @@ def crowded_threads(view: View) -> Finding | None:
     return Finding(
         id="crowded-threads",
         rung=4,
-        sentence=f"{who}{threads:g} threads compute {why}; forward, backward and optimiser are {share:.0%} of the loop",
+        sentence=f"{who}{threads:g} threads compute {why}; forward, backward and optimiser are {share:.0%} of the loop"
+        + ("" if wanted > processors else "; OMP_WAIT_POLICY=PASSIVE lets them sleep instead of spin"),
         evidence=some(
             {
                 "intra_op_threads": measured(threads, "threads"),
@@ -41,7 +42,7 @@ def crowded_threads(view: View) -> Finding | None:
         ),
         bound=bound_of(share),
         practice=COMPUTE_TO_FIT,
-        cures=("threads", "wait-policy") if wanted > processors else ("wait-policy", "threads"),
+        cures=("intra-op-threads",),
         confidence=_missing(len(here)),
     )
 

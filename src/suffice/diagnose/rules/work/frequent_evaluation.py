@@ -17,10 +17,9 @@ def frequent_evaluation(view: View) -> Finding | None:
     return Finding(
         id="frequent-evaluation",
         rung=4,
-        sentence=f"{share:.0%} of the loop is evaluation",
+        sentence=f"{share:.0%} of the loop is evaluation: evaluate less often, or on fewer samples",
         evidence=some({n: view.rank.figures.get(n) for n in ("evaluation_s", "training_s")}),
         bound=bound_of(share),
         practice=NO_MORE_THAN_NEEDED,
-        cures=("evaluation-frequency",),
         confidence="a run of a few steps evaluates more often, in proportion, than a long one may",
     )

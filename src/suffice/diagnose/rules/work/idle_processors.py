@@ -36,6 +36,6 @@ def idle_processors(view: View) -> Finding | None:
         ),
         bound=max(1.0, 1 / left),
         practice=COMPUTE_TO_FIT,
-        cures=("threads",),
+        cures=("intra-op-threads",),
         confidence="whether the operations are large enough to be shared out only a trial can tell",
     )

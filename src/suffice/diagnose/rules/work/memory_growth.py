@@ -31,11 +31,15 @@ def memory_growth(view: View) -> Finding | None:
     rate = grown / took_s * 3600
     limit = view.profile.machine.get("memory_limit_gib")
     left = (limit - values[-1]) / rate if isinstance(limit, int | float) else None
+    held = (
+        "; look for what is kept each step, such as losses with their graphs: `.item()` or `.detach()` lets go of them"
+    )
     return Finding(
         id="memory-growth",
         rung=4,
         sentence=f"memory grows all the time, by {rate:.2g} GiB an hour"
-        + (f": at this pace it is full in {left:.2g} hours" if left is not None and left > 0 else ""),
+        + (f": at this pace it is full in {left:.2g} hours" if left is not None and left > 0 else "")
+        + held,
         evidence=some(
             {
                 "memory_peak_bytes": view.profile.figures.get("memory_peak_bytes"),
@@ -44,5 +48,5 @@ def memory_growth(view: View) -> Finding | None:
         ),
         bound=1.0,
         practice=MEMORY,
-        confidence="what holds it is not told: often a list of losses with their graphs; it slows nothing yet",
+        confidence="what holds it is not told; it slows nothing yet",
     )

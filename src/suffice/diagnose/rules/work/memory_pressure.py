@@ -23,6 +23,6 @@ def memory_pressure(view: View) -> Finding | None:
         evidence=some({"memory_peak_bytes": peak, "pressure_memory": stalls}),
         bound=bound_of(stalls.value if stalls else 0.0),
         practice=MEMORY,
-        cures=("loader-prefetch", "loader-workers"),
+        cures=("gradient-checkpointing",),
         confidence="whose memory it is, and whether pages were swapped, is not told; stalls are of the whole machine",
     )

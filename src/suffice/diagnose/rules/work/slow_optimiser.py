@@ -22,6 +22,6 @@ def slow_optimiser(view: View) -> Finding | None:
         evidence=some({"optimiser_s": view.split.get("optimiser_s")}),
         bound=bound_of(share),
         practice=COSTLY_CODE,
-        cures=("fused-optimiser",),
+        cures=("fused-optimiser", "foreach-optimiser"),
         confidence="whether it is fused already, and how many tensors it updates, the profile does not tell",
     )

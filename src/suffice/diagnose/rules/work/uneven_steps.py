@@ -29,7 +29,9 @@ def uneven_steps(view: View) -> Finding | None:
         id="uneven-steps",
         rung=4,
         sentence=f"a tenth of the steps takes {step.high / step.low:.1f} times as long as the shortest, forward and "
-        "backward alike: batches differ in size" + (", as sequences of different length do" if tokens else ""),
+        "backward alike: batches differ in size; "
+        + ("group sequences of like length" if tokens else "group samples of like size")
+        + ", so that none is padded to a far longer one",
         evidence=some(
             {
                 "step_s": step,
@@ -40,7 +42,6 @@ def uneven_steps(view: View) -> Finding | None:
         ),
         bound=max(1.0, (mean or step).value / step.low),
         practice=NO_MORE_THAN_NEEDED,
-        cures=("sequence-bucketing",) if tokens else (),
         confidence="samples and tokens of each step are not in the profile, nor how many of them are padding",
     )
 
