@@ -30,7 +30,8 @@ def rank_imbalance(view: View) -> Finding | None:
         id="rank-imbalance",
         rung=3,
         sentence=f"rank {waiting.rank} waits {step_share:.0%} of a step in backward for rank {slow.rank}, whose "
-        f"{_longest_part(slow, waiting)} takes longer: give all of them batches of the same size, on machines that are alike",
+        f"{_longest_part(slow, waiting)} takes longer: give all of them batches of the same size, "
+        "on machines that are alike",
         evidence={f"rank {slow.rank} backward_s": shortest, f"rank {waiting.rank} backward_s": longest},
         bound=bound_of(share),
         practice=EVEN_RANKS,

@@ -19,7 +19,8 @@ def small_batch(view: View) -> Finding | None:
         if filled.value >= FEW_UNITS or filled.value <= 0 or (full or 0.0) > FULL:
             return None
         memory = "its memory is not read" if full is None else f"{full:.0%} of its memory is taken"
-        sentence = f"the GPU has work, but for {filled.value:.0f} % of its multiprocessors; {memory}; a larger batch would fill more"
+        sentence = f"the GPU has work, but for {filled.value:.0f} % of its multiprocessors; {memory}"
+        sentence += "; a larger batch would fill more"
         return _finding(view, sentence, filled.value / 100, {"sm_active": filled})
     batch = view.loader.batch_size if view.loader else None
     reached, step_s = value_of(view.rank.figures, "share_of_peak"), value_of(view.rank.figures, "step_s")
@@ -27,7 +28,8 @@ def small_batch(view: View) -> Finding | None:
         return None
     if batch > SMALL or step_s > SHORT_S or not 0 < reached < FAR_BELOW:
         return None
-    sentence = f"batches of {batch} samples reach {reached:.1%} of this machine's peak: a step is mostly overhead, which a larger batch would spread"
+    sentence = f"batches of {batch} samples reach {reached:.1%} of this machine's peak: a step is mostly overhead"
+    sentence += ", which a larger batch would spread"
     evidence = {name: view.rank.figures.get(name) for name in ("share_of_peak", "step_s", "samples_per_s")}
     return _finding(view, sentence, reached, evidence)
 
