@@ -5,6 +5,7 @@ SufficeError            exit 2
 ├── RunUnknownError     2         no such run in the ledger
 ├── LedgerError         2         the ledger can't be read: newer schema, damaged, no permission
 ├── GoalError           2         suffice.toml or a flag asks for something that does not exist
+├── PlanError           2         a plan.toml can't be read, or asks for something that does not exist
 ├── SandboxError        2         the user's files can't be kept as they are during trials
 ├── SearchVoidError     2         no change at all seemed to be a gain: the comparison itself is at fault
 └── MissingExtraError   2         an optional dependency is not installed
@@ -39,6 +40,10 @@ class LedgerError(SufficeError):
 
 class GoalError(SufficeError):
     """A goal names something that does not exist, or is out of bounds."""
+
+
+class PlanError(SufficeError):
+    """A plan can't be read, or names what this suffice does not know."""
 
 
 class SandboxError(SufficeError):

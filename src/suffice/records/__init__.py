@@ -9,7 +9,7 @@ from __future__ import annotations
 from suffice.records.figures import Figure, Origin, estimated, looked_up, measured, product
 from suffice.records.plain import as_json
 from suffice.records.profile import PROFILE_SCHEMA, Goal, Loader, Note, Profile, Rank, Series, Target
-from suffice.records.trials import Change, Course, Finding, Judgement, Outcome, Risk, Trial, Verdict
+from suffice.records.trials import Change, Course, Finding, Judgement, Outcome, Risk, Search, Trial, Verdict
 
 __all__ = [
     "PROFILE_SCHEMA",
@@ -26,6 +26,7 @@ __all__ = [
     "Profile",
     "Rank",
     "Risk",
+    "Search",
     "Series",
     "Target",
     "Trial",

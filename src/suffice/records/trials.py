@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from suffice.records.figures import Figure
+from suffice.records.profile import Note, Profile, Target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,3 +151,56 @@ class Trial:
         verdict |= {"outcome": Outcome(verdict["outcome"]), "ratio": ratio}
         times = {name: tuple(data[name]) for name in ("plain_s", "changed_s")}
         return Trial(**{**data, **times, "verdict": Verdict(**verdict)})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Search:
+    """A search for what makes a target faster: the run before, what was tried, what was kept, the run after.
+
+    `changes` has the change that each of `trials` tried, by `Trial.change`; the null candidate has none. `refused` are
+    changes that were turned down before a trial, with the reason. `total` is the time without the plan over the time
+    with it, of steps that were paired, and None where nothing was kept or the plan was never tried as a whole. `after`
+    is the run with the plan, None where there was none. `plan` is the text of plan.toml. `seconds` is what the search
+    took, of which `compile_s` went into compiling.
+    """
+
+    name: str
+    target: Target
+    started: str
+    seconds: float
+    before: Profile
+    after: Profile | None = None
+    trials: tuple[Trial, ...] = ()
+    changes: Mapping[str, Change] = field(default_factory=dict)
+    refused: tuple[tuple[str, str], ...] = ()
+    total: Figure | None = None
+    plan: str | None = None
+    compile_s: float = 0.0
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def kept(self) -> tuple[Trial, ...]:
+        """The trials whose change stayed."""
+        return tuple(trial for trial in self.trials if trial.kept)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Search:
+        """The search that `as_json` wrote.
+
+        Raises:
+            ValueError: if a newer suffice wrote one of its profiles.
+        """
+        target = data["target"]
+        return Search(
+            **{
+                **data,
+                "target": Target(command=tuple(target["command"]), cwd=target["cwd"]),
+                "before": Profile.from_json(data["before"]),
+                "after": Profile.from_json(data["after"]) if "after" in data else None,
+                "trials": tuple(Trial.from_json(each) for each in data["trials"]),
+                "changes": {name: Change.from_json(each) for name, each in data["changes"].items()},
+                "refused": tuple((name, reason) for name, reason in data["refused"]),
+                "total": Figure.from_json(data["total"]) if "total" in data else None,
+                "notes": tuple(Note(**each) for each in data["notes"]),
+            }
+        )
