@@ -7,6 +7,7 @@ SufficeError            exit 2
 ├── GoalError           2         suffice.toml or a flag asks for something that does not exist
 ├── PlanError           2         a plan.toml can't be read, or asks for something that does not exist
 ├── SandboxError        2         the user's files can't be kept as they are during trials
+├── RigError            2         the job can't be tried: it makes no step, or not again
 ├── SearchVoidError     2         no change at all seemed to be a gain: the comparison itself is at fault
 └── MissingExtraError   2         an optional dependency is not installed
 """
@@ -52,6 +53,10 @@ class SandboxError(SufficeError):
 
 class MissingExtraError(SufficeError):
     """An optional dependency is needed; the hint is its install command."""
+
+
+class RigError(SufficeError):
+    """The job can't be tried: it makes no step, or what could be switched on once can't be again."""
 
 
 class SearchVoidError(SufficeError):

@@ -101,9 +101,10 @@ def _boot() -> None:
     here = os.path.dirname(os.path.realpath(__file__))
     sys.path[:] = [p for p in sys.path if os.path.realpath(p) != here]
     spool = os.environ.get("SUFFICE_SPOOL")
-    if spool:
+    if spool or os.environ.get("SUFFICE_ORDER"):
         try:
-            os.close(os.open(os.path.join(spool, "python-ran"), os.O_CREAT | os.O_WRONLY, 0o600))
+            if spool:
+                os.close(os.open(os.path.join(spool, "python-ran"), os.O_CREAT | os.O_WRONLY, 0o600))
         except OSError:
             pass
         sys.meta_path.insert(0, _TorchFinder(lambda: _begin_session(here)))

@@ -36,9 +36,14 @@ HEARD_ALWAYS = frozenset(
 
 def begin(torch: Any) -> None:
     """Start the agent of this process, once torch has been imported."""
-    folder = os.environ.get("SUFFICE_SPOOL")
+    folder, order = os.environ.get("SUFFICE_SPOOL"), os.environ.get("SUFFICE_ORDER")
+    session = None
     if folder:
-        Session(torch, folder)
+        session = Session(torch, folder)
+    if order:
+        from .rig import steer
+
+        steer.begin(torch, order, session)
 
 
 class Session:
@@ -117,6 +122,14 @@ class Session:
                 self.record.finish()
             except Exception:
                 self.stand_aside("finish")
+
+    def leave(self) -> None:
+        """Write what there is and go: nothing is heard from here on."""
+        self.finish()
+        self.alive = False
+        self.record.let_go()
+        self.patches.undo()
+        self.roots.remove()
 
     def stand_aside(self, where: str) -> None:
         """Leave the process as it was, and say why in the record."""

@@ -47,11 +47,19 @@ def _write(folder: Path, sources: Mapping[str, bytes]) -> None:
                 raise
 
 
-def environment(base: Mapping[str, str], stage: Path, spool: Path) -> dict[str, str]:
-    """The environment `base` with the agent in it; the user's own `PYTHONPATH` follows the agent's."""
+def environment(base: Mapping[str, str], stage: Path, spool: Path | None, order: Path | None = None) -> dict[str, str]:
+    """The environment `base` with the agent in it; the user's own `PYTHONPATH` follows the agent's.
+
+    Args:
+        base: The user's environment.
+        stage: What `stage_agent` returned.
+        spool: The folder for the record; without one nothing is recorded.
+        order: The file by which the job is changed (`agent/rig/steer.py`).
+    """
     users = base.get("PYTHONPATH")
     path = str(stage) if not users else f"{stage}{os.pathsep}{users}"
-    return {**base, "PYTHONPATH": path, "SUFFICE_STAGE": str(stage), "SUFFICE_SPOOL": str(spool)}
+    places = {"SUFFICE_STAGE": stage, "SUFFICE_SPOOL": spool, "SUFFICE_ORDER": order}
+    return {**base, "PYTHONPATH": path, **{name: str(place) for name, place in places.items() if place is not None}}
 
 
 def _sources(room: str) -> dict[str, bytes]:

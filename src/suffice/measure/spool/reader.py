@@ -62,6 +62,7 @@ class ProcessRecord:
     loaders: dict[int, dict[str, Any]] = field(default_factory=dict)
     optimisers: list[dict[str, Any]] = field(default_factory=list)
     flops: list[dict[str, Any]] = field(default_factory=list)
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
     fault: dict[str, Any] | None = None
     unrecorded_fetch: str | None = None
     damaged_lines: int = 0
@@ -127,6 +128,11 @@ def _flops(record: ProcessRecord, message: Mapping[str, Any]) -> None:
     record.flops.append({"samples": 0, **message})
 
 
+def _change(record: ProcessRecord, message: Mapping[str, Any]) -> None:
+    told = {name: message[name] for name in ("applied", "reason", "facts") if name in message}
+    record.changes.setdefault(str(message["id"]), {}).update(told)
+
+
 def _fault(record: ProcessRecord, message: Mapping[str, Any]) -> None:
     record.fault = dict(message)
 
@@ -155,6 +161,8 @@ _TAKERS = {
     "loader described": _loader,
     "optimiser": lambda record, message: record.optimisers.append({"name": message["name"]}),
     "flops": _flops,
+    "change": _change,
+    "change facts": _change,
     "fault": _fault,
     "fetch unrecorded": _unrecorded,
 }

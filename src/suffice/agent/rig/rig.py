@@ -1,0 +1,205 @@
+"""Orders on a socket -> the job runs on, in blocks of steps with a change on and off, and tells the time of each.
+
+At a step's boundary the job waits for the next order, so what suffice takes to think is in no step. A block in which
+something happened that has nothing to do with the change (a new epoch, a compilation) is made again. Where suffice has
+gone, the process ends: its files are a sandbox's, and nobody waits for it.
+
+    {"do": "run", "steps": n}                                       -> {"ran": n, "wall_s": […], "processor_s": […]}
+    {"do": "prepare", "id": …, "settings": {…}, "seconds": s}       -> {"prepared": facts} or {"refused": reason}
+    {"do": "pair", "ids": […], "first": "plain", "block": n, "warm_up": m}
+                                                                    -> {"plain": [wall_s, cpu_s], "changed": […]}
+    {"do": "keep" | "drop", "id": …}                                -> {"done": …}
+    {"do": "facts"}                                                 -> {"facts": {id: {…}}}
+    {"do": "end"}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from .job import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Any
+
+    from .steer import Steering
+
+    # Yields where the job has to make a step; the value of the expression is (wall_ns, cpu_ns) at its end.
+    Steps = Generator[None, None, Any]
+
+ATTEMPTS = 6
+PATIENCE = 100
+
+
+class Rig:
+    """Obeys suffice at the boundaries of steps; every order is a generator that yields once a step."""
+
+    def __init__(self, steering: Steering, session: Any, path: str) -> None:
+        self.steering = steering
+        self.session = session
+        self.path = path
+        self.orders: Any = None
+        self.pacemaker = self.steps_of_others = 0
+        self.running: Steps | None = None
+        self.recording = session is not None
+        steering.at_begin = self._connect
+        steering.at_step = self._stepped
+
+    def _connect(self) -> None:
+        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        # A socket's path may not be longer than 107 bytes, and the folder's may.
+        folder = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY)
+        link.connect("/proc/self/fd/{}/{}".format(folder, os.path.basename(self.path)))
+        os.close(folder)
+        self.link = link
+        self.orders = link.makefile("r")
+        self._say(hello=1, pid=os.getpid(), processors=self.steering.job.processors)
+
+    def _say(self, **told: Any) -> None:
+        try:
+            self.link.sendall(json.dumps(told).encode() + b"\n")
+        except OSError:
+            self._leave()
+
+    def _leave(self) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+    def _stepped(self, optimiser: Any) -> None:
+        """Of several optimisers the first one's step is the boundary, as long as it goes on stepping."""
+        if id(optimiser) != self.pacemaker:
+            self.steps_of_others += 1
+            if self.pacemaker and self.steps_of_others < PATIENCE:
+                return
+            self.pacemaker = id(optimiser)
+        self.steps_of_others = 0
+        while True:
+            if self.running is None:
+                line = self.orders.readline()
+                if not line:
+                    self._leave()
+                order = json.loads(line)
+                if order["do"] == "end":
+                    self._leave()
+                self.running = self._obey(order)
+            answer = self._goes_on()
+            if answer is None:
+                return
+            self.running = None
+            self._say(**answer)
+
+    def _goes_on(self) -> dict[str, Any] | None:
+        """None if the job has to make a step now, else the answer to the order."""
+        try:
+            next(self.running)  # type: ignore[arg-type]  # there is one
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        except Refused as refusal:
+            return {"refused": str(refusal)}
+        except Exception:
+            return {"refused": "it failed: " + traceback.format_exc(limit=-3)}
+        return None
+
+    def _obey(self, order: dict[str, Any]) -> Steps:
+        actions: dict[str, Callable[[dict[str, Any]], Steps]] = {
+            "run": self._run,
+            "prepare": self._prepare,
+            "pair": self._pair,
+            "keep": self._keep,
+            "drop": self._drop,
+            "facts": self._facts,
+        }
+        return actions[order["do"]](order)
+
+    def _run(self, order: dict[str, Any]) -> Steps:
+        wall_s, processor_s = [], []
+        for _ in range(order["steps"]):
+            begun = time.perf_counter(), time.process_time()
+            yield
+            wall_s.append(time.perf_counter() - begun[0])
+            processor_s.append(time.process_time() - begun[1])
+        return {"ran": order["steps"], "wall_s": wall_s, "processor_s": processor_s}
+
+    def _prepare(self, order: dict[str, Any]) -> Steps:
+        self._stop_recording()
+        try:
+            switch = self.steering.prepare(order["id"], order["settings"])
+            loader = self.steering.loader
+            if hasattr(switch, "reads") and loader is not None:
+                switch.reads(loader)
+            if hasattr(switch, "rehearse") and loader is not None:
+                switch.rehearse(loader, order["seconds"])
+        except BaseException:
+            self._forget(order["id"])
+            raise
+        return {"prepared": self.steering.facts().get(order["id"], {})}
+        yield
+
+    def _stop_recording(self) -> None:
+        """What the agent's marks cost differs from step to step; a comparison does without them."""
+        if self.recording:
+            self.recording = False
+            self.session.leave()
+
+    def _forget(self, change_id: str) -> None:
+        switch = self.steering.switches.pop(change_id, None)
+        if switch is not None:
+            try:
+                switch.off()
+            except Exception:  # it was never on
+                pass
+
+    def _pair(self, order: dict[str, Any]) -> Steps:
+        self._stop_recording()
+        arms = ("plain", "changed") if order["first"] == "plain" else ("changed", "plain")
+        told: dict[str, Any] = {}
+        for arm in arms:
+            told[arm] = yield from self._block(arm == "changed", order)
+        return told
+
+    def _block(self, changed: bool, order: dict[str, Any]) -> Steps:
+        """[wall s, processor s] a step of a block of steps; the last of several attempts counts whatever happened."""
+        switches = [self.steering.switches[change_id] for change_id in order["ids"]]
+        for switch in switches:
+            (switch.on if changed else switch.off)()
+        for _ in range(order["warm_up"]):
+            yield
+        for _ in range(ATTEMPTS):
+            before = self._events()
+            begun = time.perf_counter(), time.process_time()
+            for _ in range(order["block"]):
+                yield
+            wall_s, processor_s = time.perf_counter() - begun[0], time.process_time() - begun[1]
+            if before == self._events():
+                break
+        return [wall_s / order["block"], processor_s / order["block"]]
+
+    def _events(self) -> tuple[int, int]:
+        """What has happened so far that makes a step unlike others: epochs begun, graphs compiled."""
+        dynamo = sys.modules.get("torch._dynamo.utils")
+        graphs = dynamo.counters["stats"].get("unique_graphs", 0) if dynamo is not None else 0
+        return self.steering.iterations, graphs
+
+    def _keep(self, order: dict[str, Any]) -> Steps:
+        self.steering.switches[order["id"]].on()
+        return {"done": order["id"]}
+        yield
+
+    def _drop(self, order: dict[str, Any]) -> Steps:
+        switch = self.steering.switches.pop(order["id"], None)
+        if switch is not None:
+            switch.off()
+        return {"done": order["id"]}
+        yield
+
+    def _facts(self, order: dict[str, Any]) -> Steps:  # noqa: ARG002 - as its siblings
+        return {"facts": self.steering.facts()}
+        yield

@@ -1,0 +1,35 @@
+"""A training command and a sandbox -> processes of the job that run by an order, and leave the user's files alone."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suffice.run.background import Background
+from suffice.run.sandbox import Sandbox
+from suffice.run.stage import environment
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workshop:
+    """Where and how processes of the job are started; `folder` is written in truth, all else lands in the sandbox."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    sandbox: Sandbox
+    stage: Path
+    folder: Path
+
+    def start(self, order: Mapping[str, Any], *, spool: Path | None = None) -> Background:
+        """Start the job with an order for the agent; with a `spool` it is recorded as well."""
+        place = Path(tempfile.mkdtemp(prefix="order-", dir=self.folder))
+        scratch = self.folder / "scratch"
+        scratch.mkdir(exist_ok=True)
+        path = place / "order.json"
+        path.write_text(json.dumps({**order, "scratch": str(scratch)}))
+        variables = environment(self.environment, self.stage, spool, path)
+        return Background(*self.sandbox.wrap(self.command, variables), place / "output.txt")
