@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -81,6 +81,10 @@ class Course:
     `state_errors` that of each tensor of the state after the last step; both are empty for the baseline. A course with
     a `twin_eps` is the baseline with its first weights changed by so much, which shows the job's own chaos. `ended`:
     the job ended before it had made all `steps`.
+
+    An entry of `indices` is `pass:fingerprint`, the pass of the loader counted from 0. `reads` has, for some samples by
+    their index, a fingerprint of each time one was read: in the steps, and twice after them. `zero_gradients` names the
+    parameters whose gradient at step 1 is zero or missing although the baseline's is not.
     """
 
     changes: tuple[str, ...]
@@ -91,6 +95,8 @@ class Course:
     indices: tuple[str, ...] = ()
     gradient_errors: Mapping[str, float] = field(default_factory=dict)
     state_errors: Mapping[str, float] = field(default_factory=dict)
+    zero_gradients: tuple[str, ...] = ()
+    reads: Mapping[str, Sequence[str]] = field(default_factory=dict)
     twin_eps: float = 0.0
     quality: float | None = None
     ended: bool = False
