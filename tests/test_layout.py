@@ -243,7 +243,7 @@ VIOLATIONS = [
 ]
 ALLOWED = [
     (imports_upwards, "measure/x.py", "from suffice.agent.phases import NAMES\nfrom . import job"),
-    (imports_upwards, "cli.py", "from suffice import __version__\nfrom suffice.loop import measure"),
+    (imports_upwards, "cli.py", "from suffice import __version__\nfrom suffice.loop.measuring import measure"),
     (imports_of_others, "aws/x.py", "import boto3"),
     (imports_of_others, "agent/x.py", "import torch.utils.data"),
     (imports_into_the_job, "agent/x.py", "import os, torch\nfrom . import phases\nfrom .spool import Spool"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,9 @@ from suffice.errors import SufficeError
 if TYPE_CHECKING:  # these load what only some verbs need, and the job waits for it
     from suffice.keep.home import Home
     from suffice.keep.ledger import Ledger
+    from suffice.keep.plan import Plan
     from suffice.measure.observe import Observer
-    from suffice.records import Profile
+    from suffice.records import Profile, Trial
 
 
 class Verbs(click.Group):
@@ -49,8 +50,17 @@ def main() -> None:
 @click.option("--rate", "rate_usd_per_h", type=float, help="What this machine costs, in USD an hour.")
 @click.option("--json", "json_path", type=click.Path(), help="Write the profile as JSON to this file; - is the output.")
 @click.option("--record", type=click.Path(path_type=Path), help="Keep the raw record in this folder, to fold again.")
+@click.option("--plan", "plan_path", type=click.Path(path_type=Path), help="Run with the changes of this plan.toml.")
 @click.option("--live/--no-live", default=True, help="The line at the foot of the terminal while the job runs.")
-def measure(command: tuple[str, ...], *, json_path: str | None, record: Path | None, live: bool, **goal: Any) -> None:
+def measure(
+    command: tuple[str, ...],
+    *,
+    json_path: str | None,
+    record: Path | None,
+    plan_path: Path | None,
+    live: bool,
+    **goal: Any,
+) -> None:
     """Run COMMAND unchanged, and tell where its time, energy, money and carbon went.
 
     suffice measure -- python train.py --epochs 3
@@ -58,10 +68,11 @@ def measure(command: tuple[str, ...], *, json_path: str | None, record: Path | N
     from suffice.goal import read_goal
     from suffice.keep.home import Home
     from suffice.keep.report.live import StatusLine
-    from suffice.loop import measure as run_measured
+    from suffice.loop.measuring import measure as run_measured
 
     if not command:
         raise click.UsageError("there is no command; give it after `--`: suffice measure -- python train.py")
+    plan = _plan(plan_path, command) if plan_path is not None else None
     line = StatusLine(sys.stderr)
     try:
         done = run_measured(
@@ -71,15 +82,98 @@ def measure(command: tuple[str, ...], *, json_path: str | None, record: Path | N
             watch=_watch(line) if live else None,
             on_end=line.close,
             record=record,
+            changes=[planned.change for planned in plan.changes] if plan else (),
         )
     finally:
         line.close()
     _print(done.profile)
+    if plan is not None:
+        _tell_regression(plan, done.profile)
     if json_path is not None:
         _write_json(done.profile, json_path)
     from suffice.run.here import leave_as
 
     leave_as(done.ended)
+
+
+def _plan(path: Path, command: Sequence[str]) -> Plan:
+    """The plan in a file; why its proof may not hold here is said."""
+    from suffice.change.catalog import CATALOG
+    from suffice.keep.circumstances import differs, facts_of
+    from suffice.keep.plan_text import read
+    from suffice.measure.machine import this_machine
+
+    plan = read(path.read_text(), CATALOG)
+    for sentence in differs(plan, facts_of(this_machine()), command):
+        click.echo(f"suffice: {sentence}", err=True)
+    return plan
+
+
+def _tell_regression(plan: Plan, profile: Profile) -> None:
+    from suffice.keep.report.compare import regressed
+
+    note = regressed(plan, profile)
+    if note is not None:
+        click.echo(f"suffice: {note.text}", err=True)
+
+
+@main.command(context_settings={"allow_interspersed_args": False})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--plan", "plan_path", type=click.Path(path_type=Path), default=Path("plan.toml"), show_default=True)
+@click.option("--html", "page_path", type=click.Path(path_type=Path), help="Write the report as a page of its own.")
+@click.option("--json", "json_path", type=click.Path(), help="Write the search as JSON to this file; - is the output.")
+@click.option(
+    "--time", "seconds", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds to use."
+)
+@click.option("--trials", type=click.IntRange(min=0), help="Try so many changes at most.")
+@click.option("--pairs", type=click.IntRange(min=1), default=200, show_default=True, help="Pairs of steps a trial.")
+@click.option(
+    "--allow",
+    multiple=True,
+    type=click.Choice(["stochastic", "semantic"]),
+    help="Also keep changes that draw other random numbers, or that change the training.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the order in which steps are paired.")
+@click.option("--region", help="AWS region that the job runs in, e.g. eu-north-1: it decides the carbon.")
+@click.option("--rate", "rate_usd_per_h", type=float, help="What this machine costs, in USD an hour.")
+def improve(command: tuple[str, ...], **options: Any) -> None:
+    """Try changes on short runs of COMMAND in a sandbox, keep those that prove themselves, and write plan.toml.
+
+    suffice improve -- python train.py --epochs 3
+    """
+    from suffice.goal import read_goal
+    from suffice.keep.home import Home
+    from suffice.keep.plan_text import write
+    from suffice.loop.improving import improve as run_search
+    from suffice.prove.search import Terms
+    from suffice.records import Risk
+
+    if not command:
+        raise click.UsageError("there is no command; give it after `--`: suffice improve -- python train.py")
+    goal = read_goal(Path.cwd(), region=options["region"], rate_usd_per_h=options["rate_usd_per_h"])
+    terms = Terms(
+        allow=frozenset({Risk.EXACT, Risk.NUMERIC, *map(Risk, options["allow"])}),
+        seconds=options["seconds"],
+        pairs=options["pairs"],
+        trials=options["trials"],
+        seed=options["seed"],
+    )
+    done = run_search(command, goal, Home.of(), terms, say=_say, on_trial=_tell_trial)
+    options["plan_path"].write_text(write(done.plan))
+    _show_search(done.search)
+    click.echo(f"wrote {options['plan_path']}", err=True)
+    if options["page_path"] is not None:
+        _write_search_page(done.search, options["page_path"])
+    if options["json_path"] is not None:
+        _write_json(done.search, options["json_path"])
+
+
+def _say(what: str) -> None:
+    click.echo(f"… {what}", err=True)
+
+
+def _tell_trial(trial: Trial) -> None:
+    click.echo(f"{trial.verdict.outcome:<9}  {trial.change}: {trial.verdict.reason}  [{trial.spent_s:.0f} s]", err=True)
 
 
 def _watch(line: Any) -> Callable[[Observer], None]:

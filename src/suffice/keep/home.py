@@ -6,6 +6,7 @@ be written, the run's folder is made among the temporary files.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -16,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from suffice.records import Target
 
 MASK = "•••"
 SECRET_NAME = re.compile(
@@ -63,6 +66,17 @@ class Home:
             folder.mkdir(mode=0o700)
         except OSError:
             folder = Path(tempfile.mkdtemp(prefix=f"suffice-{name}-"))
+        return folder
+
+    def scratch_of(self, target: Target) -> Path:
+        """Where the techniques store what the target's next run can use; only its owner can read it.
+
+        Raises:
+            OSError: if it can't be made.
+        """
+        digest = hashlib.sha256("\0".join((target.cwd, *target.command)).encode(errors="surrogateescape")).hexdigest()
+        folder = self.folder / "stored" / digest[:16]
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
 
     def agent_cache(self) -> Path:

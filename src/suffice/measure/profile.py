@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import fmean
@@ -256,7 +256,7 @@ def thinned(series: Series, points: int = POINTS) -> Series:
 def _notes(
     records: Sequence[ProcessRecord], loops: Sequence[ProcessRecord], folder: Path, run: Run, recording: Recording
 ) -> list[Note]:
-    notes = [note for r in records for note in notes_of(r)]
+    notes = [note for r in records for note in (*notes_of(r), *_of_changes(r))]
     if not loops:
         notes.append(Note(level="warning", text=why_no_steps(records, folder)))
     if run.ended is None:
@@ -265,6 +265,16 @@ def _notes(
         notes.append(Note(level="warning", text=f"{recording.damaged_lines} samples can't be read: left out"))
     notes += [Note(level="warning", text=f"{key}: {reason}") for key, reason in recording.failures.items()]
     return notes
+
+
+def _of_changes(record: ProcessRecord) -> Iterator[Note]:
+    """What became of the changes of a plan."""
+    applied = [name for name, change in record.changes.items() if change.get("applied")]
+    if applied:
+        yield Note(text=f"changed by the plan: {', '.join(applied)}")
+    for name, change in record.changes.items():
+        if not change.get("applied", True):
+            yield Note(level="warning", text=f"{name} was not applied: {change.get('reason', 'no reason was told')}")
 
 
 def _iso(wall_clock: float) -> str:

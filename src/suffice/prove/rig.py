@@ -99,10 +99,18 @@ class Pairs:
 class Rig:
     """The live job; to be closed."""
 
-    def __init__(self, workshop: Workshop, *, spool: Path, on_wait: Callable[[int | None], None]) -> None:
+    def __init__(
+        self,
+        workshop: Workshop,
+        *,
+        spool: Path,
+        on_wait: Callable[[int | None], None] = lambda _: None,
+        changes: Sequence[Change] = (),
+    ) -> None:
         self.workshop = workshop
         self.on_wait = on_wait
         self.kept: list[Change] = []
+        self.from_start = [{"id": change.id, "settings": dict(change.settings)} for change in changes]
         self.spool: Path | None = spool
         self.starts = 0
         self.process: Background | None = None
@@ -117,7 +125,7 @@ class Rig:
         self.starts += 1
         if self.starts > RESTARTS:
             raise RigError(f"the job came to its end {RESTARTS} times during the trials: it makes too few steps")
-        order = {"socket": str(self.place / SOCKET), "changes": []}
+        order = {"socket": str(self.place / SOCKET), "changes": self.from_start}
         self.process = self.workshop.start(order, spool=self.spool)
         self.spool = None  # only the first process is recorded
         try:
@@ -215,6 +223,11 @@ class Rig:
         answer = self._asked(None, do="facts")
         facts: dict[str, dict[str, Any]] = answer.get("facts", {})
         return facts
+
+    def leave(self) -> None:
+        """Have the record of the first process written; nothing is recorded from here on."""
+        with suppress(JobEndedError):
+            self.link.ask(do="leave")
 
     def close_process(self) -> None:
         """End the job's process."""

@@ -91,7 +91,7 @@ def search(
         trial = run_trial(name, open_pairs(name), rng=rng, rule=used, budget=share, clock=clock)
         yield trial
         if name == NULL:
-            _require_no_difference(trial, rule)
+            require_no_difference(trial, rule)
 
 
 def run_trial(
@@ -122,7 +122,7 @@ def run_trial(
         elif (pair := measure_pair(rng.choice((Arm.PLAIN, Arm.CHANGED)))) is None:
             why = "the job ended"
         else:
-            sequence.see(_log_ratio(*pair))
+            sequence.see(log_ratio(*pair))
             plain_s.append(pair[0])
             changed_s.append(pair[1])
             verdict = settled(sequence, sum(plain_s) / sum(changed_s), rule)
@@ -181,15 +181,24 @@ def _ratio(sequence: ConfidenceSequence, alpha: float) -> Figure:
     return measured(found.centre, "x", low=found.low, high=found.high, method=method)
 
 
-def _log_ratio(plain_s: float, changed_s: float) -> float:
+def log_ratio(plain_s: float, changed_s: float) -> float:
+    """The logarithm of the time without over the time with a change.
+
+    Raises:
+        ValueError: if a time is not positive and finite.
+    """
     for seconds in (plain_s, changed_s):
         if not (math.isfinite(seconds) and seconds > 0):
             raise ValueError(f"a step's time must be positive and finite, found {seconds} s: is the clock too coarse?")
     return math.log(plain_s / changed_s)
 
 
-def _require_no_difference(trial: Trial, rule: StopRule) -> None:
-    """The null candidate may be found neither faster nor slower by `least_gain`."""
+def require_no_difference(trial: Trial, rule: StopRule) -> None:
+    """The null candidate may be found neither faster nor slower by `least_gain`.
+
+    Raises:
+        SearchVoidError: if it was.
+    """
     ratio = trial.verdict.ratio
     if ratio is None or ratio.low is None or ratio.high is None:
         return

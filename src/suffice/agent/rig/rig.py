@@ -10,6 +10,7 @@ gone, the process ends: its files are a sandbox's, and nobody waits for it.
                                                                     -> {"plain": [wall_s, cpu_s], "changed": […]}
     {"do": "keep" | "drop", "id": …}                                -> {"done": …}
     {"do": "facts"}                                                 -> {"facts": {id: {…}}}
+    {"do": "leave"}  the record is written and closed               -> {"done": "leave"}
     {"do": "end"}
 """
 
@@ -116,6 +117,7 @@ class Rig:
             "keep": self._keep,
             "drop": self._drop,
             "facts": self._facts,
+            "leave": self._leave_record,
         }
         return actions[order["do"]](order)
 
@@ -198,6 +200,11 @@ class Rig:
         if switch is not None:
             switch.off()
         return {"done": order["id"]}
+        yield
+
+    def _leave_record(self, order: dict[str, Any]) -> Steps:  # noqa: ARG002 - as its siblings
+        self._stop_recording()
+        return {"done": "leave"}
         yield
 
     def _facts(self, order: dict[str, Any]) -> Steps:  # noqa: ARG002 - as its siblings

@@ -1,4 +1,4 @@
-"""The product on one page. So far its first verb: measure a target, and keep what was measured."""
+"""Measure a training command, with or without the changes of a plan, and keep what was measured."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from suffice.keep.ledger import Entry, Ledger
 from suffice.measure.account.place import find_place
 from suffice.measure.machine import this_machine
 from suffice.measure.meters.sampler import Meter
-from suffice.measure.observe import TICK_S, Observer, standard_meters, write_beginning
+from suffice.measure.observe import TICK_S, Observer, standard_meters, write_beginning, write_json
 from suffice.measure.peak import Peaks
 from suffice.measure.profile import fold
 from suffice.measure.ranks import precision_of
-from suffice.records import Goal, Note, Profile, Target
+from suffice.records import Change, Goal, Note, Profile, Target
 from suffice.run.here import Ended, run_here
 from suffice.run.stage import environment, stage_agent
 
@@ -43,6 +43,7 @@ def measure(
     on_end: Callable[[], None] | None = None,
     meters: Sequence[Meter] | None = None,
     record: Path | None = None,
+    changes: Sequence[Change] = (),
 ) -> Measured:
     """Run the command with the agent in it and the meters beside it, and write what they saw into the ledger.
 
@@ -54,6 +55,7 @@ def measure(
         on_end: called as soon as the job has ended, before its record is folded.
         meters: those of this machine unless others are given, such as a recording's.
         record: a folder to copy the raw record to; `measure.profile.fold` reads it.
+        changes: what a plan switches on inside the job before its first step.
 
     Raises:
         CommandError: if the command can't be started.
@@ -73,10 +75,10 @@ def measure(
         if observer.tick() and watch is not None:
             watch(observer)
 
+    order = _order(changes, folder, home, target) if changes else None
+    variables = environment(os.environ, stage, folder, order)
     try:
-        ended = run_here(
-            command, environment(os.environ, stage, folder), on_start=observer.started, on_tick=tick, tick_s=TICK_S
-        )
+        ended = run_here(command, variables, on_start=observer.started, on_tick=tick, tick_s=TICK_S)
     except Exception:
         _discard(ledger, name, folder)
         raise
@@ -84,6 +86,14 @@ def measure(
         on_end()
     observer.ended(ended)
     return _kept(ledger, folder, ended, _calibrated(observer, stage, home), lost=lost, record=record)
+
+
+def _order(changes: Sequence[Change], folder: Path, home: Home, target: Target) -> Path:
+    """The file by which the agent changes the job; what the techniques store is kept for the job's next run."""
+    listed = [{"id": change.id, "settings": dict(change.settings)} for change in changes]
+    path = folder / "order.json"
+    write_json(path, {"changes": listed, "scratch": str(home.scratch_of(target))})
+    return path
 
 
 def _discard(ledger: Ledger, name: str, folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""The verbs: measure a target, improve it, keep what came out."""

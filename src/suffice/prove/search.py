@@ -1,0 +1,191 @@
+"""A live job and candidates -> a trial of each, one on top of what was kept before, and at last of all kept together.
+
+In this order: the null candidate, which must make no difference; each change by its time, and where it is faster by
+its numbers; what was kept together, since two gains may be one and the same. A change that fails at any of these is
+refused with the reason; what the budget could not decide is not kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from suffice.errors import RigError
+from suffice.prove.gate import Gate
+from suffice.prove.rig import Pairs, Rig
+from suffice.prove.statistics import ConfidenceSequence
+from suffice.prove.trial import NULL, Budget, StopRule, log_ratio, require_no_difference, run_trial
+from suffice.records import Change, Judgement, Outcome, Risk, Trial, Verdict
+
+TOGETHER = "together"
+NULL_PAIRS = 60
+LONG_STEPS, SEEDS = 150, 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """What a search may do: the risks it may take, its seconds, the pairs of a trial, how many trials, its coin's seed."""
+
+    allow: frozenset[Risk] = frozenset({Risk.EXACT, Risk.NUMERIC})
+    seconds: float = 300.0
+    pairs: int = 200
+    trials: int | None = None
+    seed: int = 0
+    rule: StopRule = field(default_factory=StopRule)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manner:
+    """How a change is compared: the clock that decides, the steps of a block, and those dropped after a switch."""
+
+    clock: str = "processor"
+    block: int = 1
+    warm_up: int = 0
+
+
+class Search:
+    """Tries changes one by one; `kept` grows."""
+
+    def __init__(
+        self,
+        rig: Rig,
+        gate: Gate,
+        terms: Terms,
+        *,
+        step_s: float,
+        say: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.rig = rig
+        self.gate = gate
+        self.terms = terms
+        self.step_s = step_s
+        self.say = say
+        self.clock = clock
+        self.deadline = clock() + terms.seconds
+        self.rng = Random(terms.seed)  # noqa: S311 - it tosses a coin
+        self.manners: dict[str, Manner] = {}
+
+    @property
+    def kept(self) -> Sequence[Change]:
+        """What is switched on now."""
+        return tuple(self.rig.kept)
+
+    @property
+    def left_s(self) -> float:
+        """Seconds of the budget that are left."""
+        return max(0.0, self.deadline - self.clock())
+
+    def null(self) -> Trial:
+        """Try to change nothing.
+
+        Raises:
+            SearchVoidError: if that makes a difference.
+        """
+        budget = Budget(pairs=min(NULL_PAIRS, self.terms.pairs), seconds=self.left_s / 8)
+        trial, _ = self._timed(NULL, None, Manner(), self.terms.rule, budget)
+        require_no_difference(trial, self.terms.rule)
+        return trial
+
+    def each(self, candidates: Sequence[Change], manners: Mapping[str, Manner]) -> Iterator[tuple[Change, Trial]]:
+        """Try the candidates in their order; each that is kept is built upon."""
+        self.manners.update(manners)
+        candidates = candidates[: self.terms.trials]
+        rule = replace(self.terms.rule, alpha=self.terms.rule.alpha / max(1, len(candidates)))
+        for index, change in enumerate(candidates):
+            share_s = self.left_s / (len(candidates) - index + 1)
+            yield change, self._try(change, rule, share_s)
+
+    def _try(self, change: Change, rule: StopRule, share_s: float) -> Trial:
+        if change.risk not in self.terms.allow:
+            return _refused(change, f"it is {change.risk}: allow it with --allow {change.risk}")
+        if any(each.id == change.id for each in self.kept):
+            return _refused(change, "the same technique is kept with other settings")
+        self.say(f"{change.name}: making it ready")
+        begun_s = self.clock()
+        reason = self.rig.prepare(change)
+        if reason is not None:
+            return _refused(change, reason, spent_s=self.clock() - begun_s)
+        self.say(f"{change.name}: timing it, step by step")
+        manner = self.manners.get(change.id, Manner())
+        budget = Budget(pairs=self.terms.pairs, seconds=max(share_s, self._least_s(manner)))
+        try:
+            trial, seen = self._timed(change.name, change, manner, rule, budget)
+        except RigError as error:
+            self.rig.drop(change)
+            return _refused(change, str(error), spent_s=self.clock() - begun_s)
+        if trial.kept and not _wall_agrees(seen, rule):
+            trial = _overruled(trial, "its processor time fell, but the time on the clock rose")
+        if trial.kept:
+            self.say(f"{change.name}: {trial.verdict.reason}; comparing the numbers")
+            trial = _judged(trial, self.gate.judge(self.kept, change))
+        if trial.kept:
+            self.rig.keep(change)
+        else:
+            self.rig.drop(change)
+        return replace(trial, spent_s=self.clock() - begun_s)
+
+    def _least_s(self, manner: Manner) -> float:
+        """Seconds for about 24 pairs: with fewer, hardly any gain could be shown."""
+        return 24 * 2 * (manner.block + manner.warm_up) * self.step_s
+
+    def _timed(
+        self, name: str, change: Change | None, manner: Manner, rule: StopRule, budget: Budget
+    ) -> tuple[Trial, Pairs]:
+        seen = Pairs()
+        pairs = self.rig.pairs(change, clock=manner.clock, block=manner.block, warm_up=manner.warm_up, seen=seen)
+        return run_trial(name, pairs, rng=self.rng, rule=rule, budget=budget, clock=self.clock), seen
+
+    def together(self) -> Iterator[Trial]:
+        """All that was kept against the plain job; where that is no gain, the latest is dropped and the rest tried."""
+        while len(self.kept) > 1:
+            self.say(f"{len(self.kept)} changes together")
+            seen = Pairs()
+            used = [self.manners.get(change.id, Manner()) for change in self.kept]
+            clock = "wall" if any(manner.clock == "wall" for manner in used) else "processor"
+            block, warm_up = max(manner.block for manner in used), max(manner.warm_up for manner in used)
+            pairs = self.rig.together(clock=clock, block=block, warm_up=warm_up, seen=seen)
+            budget = Budget(pairs=self.terms.pairs, seconds=max(self.left_s / 2, self._least_s(Manner(block=block))))
+            trial = run_trial(TOGETHER, pairs, rng=self.rng, rule=self.terms.rule, budget=budget, clock=self.clock)
+            if trial.kept and any(change.risk is not Risk.EXACT for change in self.kept):
+                trial = self._long_judged(trial)
+            yield trial
+            if trial.kept:
+                return
+            self.rig.drop(self.kept[-1])
+
+    def _long_judged(self, trial: Trial) -> Trial:
+        """Over several seeds, as far as the budget reaches; what it does not decide has passed shorter courses."""
+        after_s = self.step_s / max(1.0, trial.verdict.ratio.value if trial.verdict.ratio else 1.0)
+        steps = int(min(LONG_STEPS, self.left_s / (2 * SEEDS * max(1e-6, self.step_s + after_s) / 2)))
+        if steps < self.gate.steps:
+            return trial
+        self.say(f"comparing the losses over {steps} steps and {SEEDS} seeds")
+        judgement = self.gate.judge_all(self.kept, steps=steps, seeds=SEEDS)
+        return trial if judgement.met is None else _judged(trial, judgement)
+
+
+def _wall_agrees(seen: Pairs, rule: StopRule) -> bool:
+    sequence = ConfidenceSequence(rule.alpha)
+    for plain_s, changed_s in seen.wall:
+        sequence.see(log_ratio(plain_s, changed_s))
+    return not sequence.stays_below(1.0)
+
+
+def _refused(change: Change, reason: str, *, spent_s: float = 0.0) -> Trial:
+    verdict = Verdict(outcome=Outcome.REFUSED, reason=reason, pairs=0)
+    return Trial(change=change.name, verdict=verdict, plain_s=(), changed_s=(), spent_s=spent_s)
+
+
+def _overruled(trial: Trial, reason: str) -> Trial:
+    return replace(trial, verdict=replace(trial.verdict, outcome=Outcome.REFUSED, reason=reason))
+
+
+def _judged(trial: Trial, judgement: Judgement) -> Trial:
+    """The trial with what its numbers said: equal ones are told beside the gain, others refuse it."""
+    if judgement.met:
+        return replace(trial, verdict=replace(trial.verdict, reason=f"{trial.verdict.reason}; {judgement.reason}"))
+    outcome = Outcome.REFUSED if judgement.met is False else Outcome.UNDECIDED
+    return replace(trial, verdict=replace(trial.verdict, outcome=outcome, reason=judgement.reason))
