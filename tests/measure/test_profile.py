@@ -113,6 +113,11 @@ def test_gauges_are_of_the_time_in_which_the_job_ran(folded: Callable[..., Profi
     assert values(profile, "power_w")[-1] == pytest.approx(values(profile, "power_w")[-2])
 
 
+def test_what_others_kept_busy_is_told_apart_from_the_job(folded: Callable[..., Profile]) -> None:
+    """Two processors of the machine are busy, one and a half by the job."""
+    assert folded().figures["processors_used_by_others"].value == pytest.approx(0.5)
+
+
 def test_memory_is_charged_as_long_as_the_job_held_it(folded: Callable[..., Profile]) -> None:
     """The moment after the end does not lower the mean."""
     assert "the 2 GiB that the job held" in str(folded().figures["memory_energy_j"].method)

@@ -41,7 +41,19 @@ def job_figures(samples: Sequence[Sample], ended: Ended) -> dict[str, Figure]:
         figures["memory_peak_bytes"] = measured(
             max(peak, ended.peak_memory_bytes), "B", method=f"resident; {TREE}, and the largest single process"
         )
-    return {**figures, **_network(samples)}
+    return {**figures, **_others(samples), **_network(samples)}
+
+
+def _others(samples: Sequence[Sample]) -> dict[str, Figure]:
+    """Processors that the rest of the machine kept busy beside the job, as far as this machine sees them."""
+    jobs = [(s["at_s"], s["job"]) for s in running(samples) if "job" in s]
+    span_s = jobs[-1][0] - jobs[0][0] if jobs else 0.0
+    if span_s <= 0:
+        return {}
+    (_, first), (_, last) = jobs[0], jobs[-1]
+    busy_s, own_s = (last[name] - first[name] for name in ("machine_busy_s", "processor_s"))
+    how = "processor time of the whole machine, less the job's, while the job ran"
+    return {"processors_used_by_others": measured(max(0.0, busy_s - own_s) / span_s, "processors", method=how)}
 
 
 def _last(samples: Sequence[Sample], name: str) -> float:
