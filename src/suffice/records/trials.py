@@ -161,12 +161,14 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Search:
-    """A search for what makes a target faster: the run before, what was tried, what was kept, the run after.
+    """A search for what makes a target faster: the job before, what was tried, what was kept, the job after.
 
-    `changes` has the change that each of `trials` tried, by `Trial.change`; the null candidate has none. `refused` are
-    changes that were turned down before a trial, with the reason. `total` is the time without the plan over the time
-    with it, of steps that were paired, and None where nothing was kept or the plan was never tried as a whole. `after`
-    is the run with the plan, None where there was none. `plan` is the text of plan.toml. `seconds` is what the search
+    `changes` has the change that each of `trials` tried, by `Trial.change`; trials of nothing, or of all that was kept,
+    have none. `stays` names the trials whose changes are in the plan, None where that is all that were kept. `refused`
+    are changes that were turned down before a trial, with the reason. `total` is the time without the plan over the
+    time with it, of paired steps; None where nothing stays, or the plan was never tried as a whole. `before` and
+    `after` (None where nothing stays) need not be whole runs; `whole_run` is one without the plan, if any was measured,
+    and `runs_per_year` how often the user makes one. `plan` is the text of plan.toml. `seconds` is what the search
     took, of which `compile_s` went into compiling.
     """
 
@@ -178,16 +180,20 @@ class Search:
     after: Profile | None = None
     trials: tuple[Trial, ...] = ()
     changes: Mapping[str, Change] = field(default_factory=dict)
+    stays: tuple[str, ...] | None = None
     refused: tuple[tuple[str, str], ...] = ()
     total: Figure | None = None
     plan: str | None = None
+    whole_run: Profile | None = None
+    runs_per_year: float | None = None
     compile_s: float = 0.0
     notes: tuple[Note, ...] = ()
 
     @property
     def kept(self) -> tuple[Trial, ...]:
-        """The trials whose change stayed."""
-        return tuple(trial for trial in self.trials if trial.kept)
+        """The trials whose changes stay."""
+        stays = self.changes.keys() if self.stays is None else self.stays
+        return tuple(trial for trial in self.trials if trial.kept and trial.change in stays)
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Search:
@@ -203,6 +209,8 @@ class Search:
                 "target": Target(command=tuple(target["command"]), cwd=target["cwd"]),
                 "before": Profile.from_json(data["before"]),
                 "after": Profile.from_json(data["after"]) if "after" in data else None,
+                "whole_run": Profile.from_json(data["whole_run"]) if "whole_run" in data else None,
+                "stays": tuple(data["stays"]) if "stays" in data else None,
                 "trials": tuple(Trial.from_json(each) for each in data["trials"]),
                 "changes": {name: Change.from_json(each) for name, each in data["changes"].items()},
                 "refused": tuple((name, reason) for name, reason in data["refused"]),
