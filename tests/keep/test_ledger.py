@@ -200,7 +200,7 @@ def test_an_older_ledger_is_brought_up_to_date_by_who_writes_and_by_who_reads(tm
         assert "kept" in {e.name for e in Ledger(path, migrations=later).entries()}
         raw = sqlite3.connect(path)
         assert raw.execute("SELECT note FROM run WHERE name = 'kept'").fetchone() == ("old",)
-        assert raw.execute("PRAGMA user_version").fetchone() == (2,)
+        assert raw.execute("PRAGMA user_version").fetchone() == (len(later),)
         raw.close()
     empty = tmp_path / "empty.sqlite3"
     empty.touch()
@@ -227,7 +227,7 @@ def test_a_ledger_of_a_newer_suffice_is_refused_and_not_touched(ledger: Ledger, 
     raw.close()
     before = ledger.path.read_bytes()
     for use in (ledger.entries, lambda: ledger.begin(entry("b"))):
-        with pytest.raises(LedgerError, match="has schema 99, this suffice knows 1") as error:
+        with pytest.raises(LedgerError, match=f"has schema 99, this suffice knows {len(MIGRATIONS)}") as error:
             use()
         assert "update suffice" in str(error.value.hint)
     assert ledger.path.read_bytes() == before

@@ -1,5 +1,7 @@
 """The ledger: every run with its profile, in SQLite, so that two suffices at once and a kill lose nothing.
 
+The searches in the same file are read and written by `keep.searches`.
+
 The version of the schema is SQLite's `user_version`; `MIGRATIONS[n]` leads from version n to n + 1.
 """
 
@@ -39,6 +41,29 @@ MIGRATIONS = (
     );
     CREATE INDEX series_run ON series (run);
     """,
+    """
+    CREATE TABLE search (
+        name TEXT PRIMARY KEY,
+        started TEXT NOT NULL,
+        command TEXT NOT NULL,
+        cwd TEXT NOT NULL,
+        conditions TEXT NOT NULL,
+        state TEXT NOT NULL,
+        host TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        pid_born_s REAL NOT NULL,
+        plan TEXT,
+        record BLOB
+    );
+    CREATE INDEX search_started ON search (started);
+    CREATE TABLE trial (
+        search TEXT NOT NULL REFERENCES search (name) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        change TEXT,
+        data TEXT NOT NULL
+    );
+    CREATE INDEX trial_search ON trial (search);
+    """,
 )
 BUSY_S, RETRY_S = 30.0, 0.02
 
@@ -67,7 +92,8 @@ class Ledger:
         self.migrations = migrations
 
     @contextmanager
-    def _open(self, *, write: bool) -> Iterator[sqlite3.Connection]:
+    def open(self, *, write: bool) -> Iterator[sqlite3.Connection]:
+        """A connection with a transaction that ends with the block; for reading, the file must be there."""
         try:
             connection = self._connect(write=write)
         except sqlite3.Error as error:
@@ -105,7 +131,7 @@ class Ledger:
         try:
             connection.execute("SELECT count(*) FROM sqlite_master")
             if self._version(connection) < len(self.migrations):
-                with self._open(write=True):
+                with self.open(write=True):
                     pass
         except BaseException:
             connection.close()
@@ -147,21 +173,21 @@ class Ledger:
     def begin(self, entry: Entry) -> None:
         """Write that a run goes on."""
         row = (entry.name, entry.started, json.dumps(entry.command), entry.cwd, entry.state, entry.folder)
-        with self._open(write=True) as connection:
+        with self.open(write=True) as connection:
             connection.execute(
                 "INSERT INTO run (name, started, command, cwd, state, folder) VALUES (?, ?, ?, ?, ?, ?)", row
             )
 
     def forget(self, name: str) -> None:
         """Take a run out that never began."""
-        with self._open(write=True) as connection:
+        with self.open(write=True) as connection:
             connection.execute("DELETE FROM run WHERE name = ?", (name,))
 
     def finish(self, profile: Profile) -> None:
         """Write a run's profile; what was there of that run is replaced."""
         data = as_json(profile)
         series = data.pop("series")
-        with self._open(write=True) as connection:
+        with self.open(write=True) as connection:
             connection.execute("DELETE FROM series WHERE run = ?", (profile.run,))
             connection.execute(
                 "INSERT INTO run (name, started, command, cwd, state, profile) VALUES (?, ?, ?, ?, ?, ?) "
@@ -181,7 +207,7 @@ class Ledger:
     def entries(self, limit: int = 20) -> list[Entry]:
         """The latest runs, the newest first."""
         query = "SELECT name, started, command, cwd, state, folder FROM run ORDER BY started DESC, rowid DESC LIMIT ?"
-        with self._open(write=False) as connection:
+        with self.open(write=False) as connection:
             return [_entry(row) for row in connection.execute(query, (limit,))]
 
     def find(self, name: str | None) -> Entry:
@@ -192,7 +218,7 @@ class Ledger:
         """
         query = "SELECT name, started, command, cwd, state, folder FROM run WHERE name LIKE ? ESCAPE '\\' "
         prefix = (name or "").replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        with self._open(write=False) as connection:
+        with self.open(write=False) as connection:
             found = [_entry(r) for r in connection.execute(query + "ORDER BY started DESC, rowid DESC", (prefix,))]
         exact = [entry for entry in found if entry.name == name]
         if exact or (found and (name is None or len(found) == 1)):
@@ -207,7 +233,7 @@ class Ledger:
         Raises:
             RunUnknownError: if there is no such run.
         """
-        with self._open(write=False) as connection:
+        with self.open(write=False) as connection:
             row = connection.execute("SELECT profile FROM run WHERE name = ?", (name,)).fetchone()
             blobs = connection.execute("SELECT data FROM series WHERE run = ? ORDER BY rowid", (name,)).fetchall()
         if row is None:
