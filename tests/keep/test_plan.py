@@ -61,7 +61,7 @@ PLANS = st.builds(
     evidence=SOME,
     refused=st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple),
 )
-KNOWN = {"sample-cache": ["where", "bytes"], "fused-optimiser": [], "channels-last": None}
+KNOWN = {"sample-cache": ["where", "bytes"], "fused-optimiser": [], "channels-last": object()}
 HERE = MachineFacts(
     processor="AMD EPYC, EPYC 3rd generation",
     flags=("avx2", "fma"),
@@ -334,3 +334,10 @@ def test_a_trial_that_has_no_bounds_says_so(plan):
     """A ratio without an interval is not told as one with."""
     search = found(trials=(trial("sample-cache", "kept", 1.5),), total=None)
     assert "# 1.500x as fast (no bounds were reached), by 24 pairs" in write(plan_of(search, HERE, made="2026-01-02"))
+
+
+def test_ids_alone_are_enough_to_check_by(plan):
+    """Without names of settings, any setting is taken."""
+    assert read(write(plan), ["sample-cache", "fused-optimiser"]).edits == []
+    with pytest.raises(PlanError, match="there is no change 'fused-optimiser'"):
+        read(write(plan), ["sample-cache"])

@@ -22,8 +22,8 @@ RISKS = {
     Risk.STOCHASTIC: "other random draws of the same distribution",
     Risk.SEMANTIC: "another training, which you allowed",
 }
-Known = Mapping[str, Collection[str] | None]
-"""The changes that there are, by id, with the names of their settings, or None where any name will do."""
+Known = Collection[str]
+"""The ids that there are; of a mapping, an id's value may be the names of its settings, else any name will do."""
 
 TEXT, NUMBER, TABLE, LIST = (str,), (int, float), (dict,), (list,)
 TOP = {"schema": (int,), "command": LIST, "made": TEXT, "machine": TABLE, "proof": TABLE, "change": LIST}
@@ -197,9 +197,11 @@ def _check_known(form: Form, section: str, name: str, settings: Mapping[str, Any
         raise PlanError(
             f"{form.at(section, 'id')}: there is no change {name!r}", hint=f"there are {', '.join(sorted(known))}"
         )
-    allowed = known[name]
+    allowed = known[name] if isinstance(known, Mapping) else None
+    if not isinstance(allowed, Collection):
+        return
     for setting in settings:
-        if allowed is not None and setting not in allowed:
+        if setting not in allowed:
             hint = f"it has {', '.join(sorted(allowed))}" if allowed else "it has no settings"
             raise PlanError(f"{form.at(section, setting)}: {name} has no setting {setting!r}", hint=hint)
 
