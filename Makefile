@@ -31,7 +31,8 @@ demo: $(VENV)/base.done
 	@$(BIN)/suffice report --html $(REPORT)
 
 test: $(VENV)/test.done
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not alone" $(ARGS)
+	$(BIN)/python -m pytest -m "alone and not slow" $(ARGS)
 
 test-slow: $(VENV)/test.done
 	$(BIN)/python -m pytest -m slow $(ARGS)

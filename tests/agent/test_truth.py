@@ -9,6 +9,8 @@ from suffice.agent.steps import COUNTED
 from suffice.measure.spool.reader import PHASES, TRAINING_PHASES, StepRow
 from tests.conftest import AgentRun
 
+pytestmark = pytest.mark.alone
+
 PARTS = ("wait_for_data", "forward", "backward", "optimiser", "other")
 SHARE, SECONDS = 0.10, 0.0003
 ATTEMPTS = 3  # neighbours on the machine take the processor away in bursts of seconds

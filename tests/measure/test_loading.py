@@ -11,6 +11,8 @@ from suffice.measure.loading import BOTH, COMPUTE, IO, LOCKED, NOT_LIMITING, UNK
 from suffice.measure.spool.pages import FetchTotals
 from tests.conftest import JOBS, Measured
 
+pytestmark = pytest.mark.alone
+
 LOADER = JOBS / "loader.py"
 EXPECTED = {"sleep": IO, "burn": COMPUTE, "both": BOTH, "lock": LOCKED, "light": NOT_LIMITING}
 
