@@ -1,22 +1,27 @@
-"""Two profiles -> their figures side by side, the step time's ratio with its confidence interval, and what it is worth.
+"""Two profiles -> their figures side by side, with intervals; a plan and a run -> whether it regressed.
 
 Steps that follow each other are alike, so the interval is taken over the means of blocks of them, and the ratio's
-logarithm is treated as normal. It covers the noise within the two runs and not what differs from run to run.
+logarithm is treated as normal. It covers the noise within the runs and not what differs from run to run.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, variance
+from statistics import fmean, median, variance
 
+from suffice.keep.plan import Plan
+from suffice.keep.report.numbers import quantity
 from suffice.prove.statistics import student_quantile
-from suffice.records import Profile
+from suffice.records import Note, Profile
 
 BLOCKS = 20
 FEWEST_BLOCKS = 8
 CONFIDENCE = 0.95
+RUN_TO_RUN = 1.1
+"""So much longer a step may be than in another run of the same program on a shared machine, for no reason at all."""
 CAVEAT = (
     "one run each: the interval holds the noise within the two runs; on a shared machine two runs of the same program "
     "differ by some 10 % more, so only an interleaved trial proves a gain"
@@ -113,7 +118,54 @@ def ratio_interval(first: Sequence[float], second: Sequence[float]) -> tuple[flo
     return ratio * math.exp(-half), ratio * math.exp(half)
 
 
-def _blocks(values: Sequence[float]) -> list[float]:
+def _blocks(values: Sequence[float], middle: Callable[[Sequence[float]], float] = fmean) -> list[float]:
     size = max(1, len(values) // BLOCKS)
     starts = range(0, len(values) - size + 1, size)
-    return [fmean(values[i : i + size]) for i in starts]
+    return [middle(values[i : i + size]) for i in starts]
+
+
+def regressed(plan: Plan, profile: Profile, earlier: Profile | None = None) -> Note | None:
+    """A warning if a run with the plan has a slower median step than was proven, by more than runs differ anyway.
+
+    None as well where that can't be told: the plan was edited or names no step time, or the run has too few steps.
+
+    Args:
+        plan: what was proven, with the median step without and with it.
+        profile: a run with the plan.
+        earlier: a run with the plan that was as fast as proven: the interval then holds its noise, too.
+    """
+    proven_s, steps = _proven_step_s(plan), _steps(profile)
+    spread = _median_spread(steps)
+    if plan.edits or not proven_s or spread is None:
+        return None
+    freedom, theirs = len(_blocks(steps)) - 1, _median_spread(_steps(earlier)) if earlier else None
+    half = student_quantile(0.5 + CONFIDENCE / 2, freedom) * math.hypot(spread, theirs or 0.0)
+    now_s = median(steps)
+    ratio = now_s / proven_s
+    low, high = ratio * math.exp(-half), ratio * math.exp(half)
+    if low <= RUN_TO_RUN:
+        return None
+    before = plan.step_before_s
+    worse = f"; without the plan it took {quantity(before.value, 's')}" if before and now_s > before.value else ""
+    return Note(
+        level="warning",
+        text=f"regressed: a step takes {quantity(now_s, 's')} (median), {ratio:.2f} times the "
+        f"{quantity(proven_s, 's')} of {plan.made} when the plan was proven (95 % interval {low:.2f} to {high:.2f})"
+        f"{worse}; to prove it anew: suffice improve -- {shlex.join(profile.target.command)}",
+    )
+
+
+def _proven_step_s(plan: Plan) -> float | None:
+    if plan.step_after_s is not None:
+        return plan.step_after_s.value
+    if plan.step_before_s is not None and plan.total is not None and plan.total.value > 0:
+        return plan.step_before_s.value / plan.total.value
+    return None
+
+
+def _median_spread(steps: Sequence[float]) -> float | None:
+    """The standard error of the median step's logarithm; steps that follow each other are alike, so of blocks."""
+    middles = _blocks(steps, median)
+    if len(middles) < FEWEST_BLOCKS or min(middles) <= 0:
+        return None
+    return math.sqrt(variance([math.log(middle) for middle in middles]) / len(middles))
