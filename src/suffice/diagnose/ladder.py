@@ -96,10 +96,11 @@ def diagnose(profile: Profile) -> Diagnosis:
         return Diagnosis(rung=5, sentence=bigger_device(view), findings=())
     first = max(found, key=lambda finding: finding.bound)
     findings = sorted((_with_doubt(view, each) for each in found), key=lambda each: -each.bound)
-    return Diagnosis(rung=first.rung, sentence=f"{RUNGS[first.rung]}: {first.sentence}", findings=tuple(findings))
+    return Diagnosis(rung=first.rung, sentence=f"{RUNGS[first.rung]}{first.sentence}", findings=tuple(findings))
 
 
-RUNGS = {2: "waiting for data", 3: "waiting for the host or for other ranks", 4: "needless work"}
+# What waits for data says so by itself.
+RUNGS = {2: "", 3: "waiting for the host or for other ranks: ", 4: "needless work: "}
 
 
 def saturated(view: View) -> bool | None:

@@ -82,9 +82,17 @@ class View:
 
     @property
     def free_processors(self) -> float | None:
-        """Processors that the job may use and left idle while it trained; neighbours are not seen, see `queueing`."""
-        used = self.gauge("processors_used")
-        return None if used is None or self.processors is None else max(0.0, self.processors - used.value)
+        """Processors that the job may use and that neither it nor, where they are seen, neighbours used.
+
+        Beside neighbours `queueing` tells more, because they are counted over the whole run.
+        """
+        used, machine = self.gauge("processors_used"), _number(self.profile.machine.get("processors"))
+        if used is None or self.processors is None:
+            return None
+        others = value_of(self.profile.figures, "processors_used_by_others") or 0.0
+        # Of a machine with more processors than the job's own, neighbours use the rest first.
+        theirs = max(0.0, others - max(0.0, (machine or 0.0) - self.processors))
+        return max(0.0, self.processors - used.value - theirs)
 
     @property
     def world(self) -> tuple[Rank, ...]:

@@ -24,6 +24,7 @@ from typing import Any
 
 from suffice.errors import SufficeError
 from suffice.keep.report.headline import RUN_PARTS, headline
+from suffice.keep.report.held_up import as_data, held_up
 from suffice.measure.profile import thinned
 from suffice.records import Profile, as_json
 
@@ -33,7 +34,8 @@ FEWEST_POINTS = 20
 DIGITS = 5
 LIBRARY = "uPlot.iife.min.js"
 SCRIPTS = tuple(
-    f"{name}.js" for name in ("words", "parts", "step", "head", "tables", "compare", "curves", "plots", "board", "page")
+    f"{name}.js"
+    for name in ("words", "parts", "step", "held", "head", "tables", "compare", "curves", "plots", "board", "page")
 )
 STYLES = ("uPlot.min.css", "colours.css", "page.css")
 
@@ -65,7 +67,12 @@ def page(profile: Profile, other: Profile | None = None, *, comparison: Mapping[
             Without it the page shows ratios of its own, without intervals.
     """
     profiles = [each for each in (profile, other) if each is not None]
-    about = {"version": _version(), "parts": RUN_PARTS, "headlines": [headline(each) for each in profiles]}
+    about = {
+        "version": _version(),
+        "parts": RUN_PARTS,
+        "headlines": [headline(each) for each in profiles],
+        "held_up": [as_data(held_up(each)) for each in profiles],
+    }
     data = {"about": about, "profile": _light(profile, len(profiles))}
     if other is not None:
         data["other"] = _light(other, len(profiles))

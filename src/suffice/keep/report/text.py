@@ -14,6 +14,7 @@ from rich.text import Text
 
 from suffice.keep.report.compare import Comparison
 from suffice.keep.report.headline import RUN_PARTS, headline, shares
+from suffice.keep.report.held_up import HeldUp, held_up
 from suffice.keep.report.numbers import duration, origin, quantity, with_range
 from suffice.measure.doctor import Check
 from suffice.records import Figure, Loader, Profile, Rank
@@ -21,6 +22,7 @@ from suffice.records import Figure, Loader, Profile, Rank
 BAR = 24
 INDENT = (0, 0, 0, 2)
 RANKS_SHOWN = 8
+HELD_UP_LINES = 6
 TOTALS = {"duration_s": "time", "energy_j": "energy", "carbon_gco2e": "carbon", "cost_usd": "money"}
 STYLES = {"ok": "green", "missing": "yellow", "behind": "yellow"}
 
@@ -65,6 +67,7 @@ def render(profile: Profile) -> RenderableType:
         rows += [_rank_title(rank, len(profile.ranks)), _split(rank), Text()]
     if len(profile.ranks) > RANKS_SHOWN:
         rows += [Text(f"  … and {len(profile.ranks) - RANKS_SHOWN} more ranks; the page shows them all"), Text()]
+    rows += [_HeldUpLines(held_up(profile)), Text()]
     rows += [*_lines(profile), Text(), _totals(profile), Text()]
     rows += [_note(note.text, note.level) for note in profile.notes]
     rows += [plain(f"  as a page: suffice report {profile.run} --html report.html", "dim")]
@@ -105,6 +108,28 @@ def _split(rank: Rank) -> Padding:
         beside = f"GPU: {quantity(device.value, 's')} {device.value / on_device:.0%}" if device and on_device else ""
         table.add_row(name, quantity(seconds, "s"), f"{share:.1%}", "█" * round(BAR * share), beside)
     return Padding(table, INDENT)
+
+
+class _HeldUpLines:
+    """What holds the run up, in `HELD_UP_LINES` at most: the more the sentence takes, the fewer findings follow."""
+
+    def __init__(self, held: HeldUp) -> None:
+        self.held = held
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """The sentence, then a line a finding, cut where it would be longer."""
+        sentence = _line("held up", self.held.sentence)
+        left = HELD_UP_LINES - len(console.render_lines(sentence, options))
+        table = Table.grid(padding=(0, 2, 0, 0))
+        rows = [tuple(map(plain, row)) for row in self.held.rows[: max(1, left)]]
+        for width in (max((cells[i].cell_len for cells in rows), default=0) for i in range(2)):
+            table.add_column(min_width=width, no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        for cells in rows:
+            table.add_row(*cells)
+        yield sentence
+        if self.held.rows:
+            yield Padding(table, (0, 0, 0, 11))
 
 
 def _lines(profile: Profile) -> Iterator[RenderableType]:

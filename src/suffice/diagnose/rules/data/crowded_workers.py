@@ -9,11 +9,11 @@ from suffice.records import Finding
 
 
 def crowded_workers(view: View) -> Finding | None:
-    """More workers than processors that wait in the run queue; few workers that queue suffer from others instead."""
+    """More workers than processors that wait in the run queue; fewer that queue suffer from others instead."""
     share, loader, queue = view.data_wait, view.loader, view.queueing
     if share is None or loader is None or queue is None or view.processors is None:
         return None
-    if queue <= QUEUE_MATTERS or loader.workers + 1 <= view.processors:
+    if queue <= QUEUE_MATTERS or loader.workers <= view.processors:
         return None
     return Finding(
         id="crowded-workers",

@@ -9,6 +9,9 @@ from suffice.records import Finding, Loader, measured
 
 ROOM_FOR_ONE = 0.5  # of a processor: a worker takes over what the training process did itself
 ROOM_FOR_MORE = 1.0
+# Processor time a sample: below it a fetch is Python's cost of handling what lies in memory, and to hand it over from
+# another process costs as much again; gathering whole batches spares both.
+WORTH_HANDING_OVER_S = 1e-4
 
 
 def few_workers(view: View) -> Finding | None:
@@ -44,6 +47,9 @@ def _has_room(view: View, loader: Loader) -> bool:
     if loader.limited_by in (IO, BOTH):
         return loader.workers == 0
     if (view.queueing or 0.0) > QUEUE_MATTERS:
+        return False
+    each_s = value_of(loader.figures, "fetch_processor_s")
+    if each_s is not None and each_s < WORTH_HANDING_OVER_S:
         return False
     free = view.free_processors
     if loader.workers == 0:

@@ -14,7 +14,7 @@ def loader_compute(view: View) -> Finding | None:
     if share is None or loader is None or loader.limited_by != COMPUTE:
         return None
     missing = "which transform takes how long, and whether it is the same every epoch, the profile does not tell"
-    if (view.queueing or 0.0) > QUEUE_MATTERS and loader.workers + 1 <= (view.processors or 0.0):
+    if (view.queueing or 0.0) > QUEUE_MATTERS and loader.workers <= (view.processors or 0.0):
         missing += "; part of the wait may be the neighbours'"
     return Finding(
         id="loader-compute",

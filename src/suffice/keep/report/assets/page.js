@@ -25,6 +25,7 @@ function main() {
     "the totals": () => (two ? compareSection(runs, held("comparison")) : tiles(runs[0])),
     "the run": () => runSection(runs),
     "the step": () => stepSection(runs),
+    "what holds it up": () => heldSection(runs),
     "the plots": () => runs.some(({ profile }) => profile.series.length) && board.section(),
     "the loaders": () => loaderSection(runs),
     "the notes": () => noteSection(runs),
