@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # these load what only some verbs need, and the job waits for
     from suffice.keep.home import Home
     from suffice.keep.ledger import Ledger
     from suffice.keep.plan import Plan
+    from suffice.loop.improving import FullProof
     from suffice.measure.observe import Observer
     from suffice.records import Profile, Trial
 
@@ -133,6 +134,13 @@ def _tell_regression(plan: Plan, profile: Profile) -> None:
     type=click.Choice(["stochastic", "semantic"]),
     help="Also keep changes that draw other random numbers, or that change the training.",
 )
+@click.option("--metric", help="What the job prints of its quality: a regular expression with one group.")
+@click.option("--lower-is-better", is_flag=True, help="The metric should be small.")
+@click.option("--margin", type=click.FloatRange(min=0), default=0.01, show_default=True, help="What it may lose.")
+@click.option(
+    "--prove", type=click.Choice(["short", "full"]), default="short", show_default=True, help="Whole runs too."
+)
+@click.option("--seeds", type=click.IntRange(min=2), default=3, show_default=True, help="Pairs of whole runs.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order in which steps are paired.")
 @click.option("--region", help="AWS region that the job runs in, e.g. eu-north-1: it decides the carbon.")
 @click.option("--rate", "rate_usd_per_h", type=float, help="What this machine costs, in USD an hour.")
@@ -143,7 +151,6 @@ def improve(command: tuple[str, ...], **options: Any) -> None:
     """
     from suffice.goal import read_goal
     from suffice.keep.home import Home
-    from suffice.keep.plan_text import write
     from suffice.loop.improving import improve as run_search
     from suffice.prove.search import Terms
     from suffice.records import Risk
@@ -158,14 +165,26 @@ def improve(command: tuple[str, ...], **options: Any) -> None:
         trials=options["trials"],
         seed=options["seed"],
     )
-    done = run_search(command, goal, Home.of(), terms, say=_say, on_trial=_tell_trial)
-    options["plan_path"].write_text(write(done.plan))
+    done = run_search(command, goal, Home.of(), terms, full=_full(options), say=_say, on_trial=_tell_trial)
+    options["plan_path"].write_text(done.search.plan or "")
     _show_search(done.search)
     click.echo(f"wrote {options['plan_path']}", err=True)
     if options["page_path"] is not None:
         _write_search_page(done.search, options["page_path"])
     if options["json_path"] is not None:
         _write_json(done.search, options["json_path"])
+
+
+def _full(options: dict[str, Any]) -> FullProof | None:
+    from suffice.loop.improving import FullProof
+    from suffice.prove.full import Metric
+
+    if options["prove"] != "full":
+        return None
+    if options["metric"] is None:
+        raise click.UsageError("--prove full compares a metric: name it, for example --metric 'accuracy: ([0-9.]+)'")
+    metric = Metric.parse(options["metric"], higher_is_better=not options["lower_is_better"])
+    return FullProof(metric=metric, margin=options["margin"], seeds=options["seeds"])
 
 
 def _say(what: str) -> None:

@@ -26,7 +26,7 @@ LONG_STEPS, SEEDS = 150, 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Terms:
-    """What a search may do: the risks it may take, its seconds, the pairs of a trial, how many trials, its coin's seed."""
+    """What a search may do: the risks it may take, its seconds, pairs of a trial, how many trials, its coin's seed."""
 
     allow: frozenset[Risk] = frozenset({Risk.EXACT, Risk.NUMERIC})
     seconds: float = 300.0
@@ -88,6 +88,12 @@ class Search:
         trial, _ = self._timed(NULL, None, Manner(), self.terms.rule, budget)
         require_no_difference(trial, self.terms.rule)
         return trial
+
+    def resume(self, kept: Sequence[Change]) -> None:
+        """Switch on what an earlier part of this search has kept; what is not possible any more is left out."""
+        for change in kept:
+            if self.rig.prepare(change) is None:
+                self.rig.keep(change)
 
     def each(self, candidates: Sequence[Change], manners: Mapping[str, Manner]) -> Iterator[tuple[Change, Trial]]:
         """Try the candidates in their order; each that is kept is built upon."""

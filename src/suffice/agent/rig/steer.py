@@ -5,6 +5,7 @@ The order is a file of JSON that `SUFFICE_ORDER` names:
     scratch   a folder for the techniques' files
     changes   [{"id": …, "settings": {…}}, …]: switched on before the first batch is read, or the first forward pass
     course    what `course.CourseRecorder` takes, with the path for its `report`; absent in a rig and in a plan's run
+    seeds     {"seed": …, "seed_offset": …} of a whole run that is compared; absent otherwise
     socket    where the rig's orders come from; absent otherwise
 
 Whatever fails here is told and leaves the job as it was. Only a process that makes an optimiser is steered.
@@ -176,6 +177,10 @@ def _begin(torch: Any, path: str, session: Any, tell: Tell) -> None:
     with open(path) as file:
         order = json.load(file)
     steering = Steering(torch, order, tell)
+    if order.get("seeds"):
+        from .course import seed
+
+        seed(torch, order["seeds"]["seed"], order["seeds"]["seed_offset"])
     if order.get("course"):
         _begin_course(torch, steering, order["course"])
     if order.get("socket"):

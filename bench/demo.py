@@ -1,0 +1,106 @@
+"""The example of the README: plain, with the plan that `suffice improve` found by itself, and tuned by hand, in turn.
+
+    python bench/demo.py [--rounds N] [--epochs E] [--plan plan.toml]
+
+Every run is a process of its own, in an order drawn anew each round. The seconds of an epoch are read off the clock
+when its line is printed; the first epoch, in which things are decoded and stored, is told apart. Energy is an estimate
+from processor seconds (`suffice report` tells how), so its ratio is that of the processor seconds. The losses and the
+accuracy that each run printed are compared as text: the plan's `exact` changes must not alter a digit.
+"""
+
+import argparse
+import datetime as dt
+import json
+import platform
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE = ROOT / "examples" / "digits" / "train.py"
+EXPERT = ROOT / "bench" / "experts" / "digits.py"
+
+
+def run(command):
+    """Seconds of each epoch, processor seconds in all, seconds in all, and the lines that it printed."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    begun = last = time.perf_counter()
+    epochs, lines = [], []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        for line in process.stdout:
+            now = time.perf_counter()
+            lines.append(line.strip())
+            if line.startswith("epoch"):
+                epochs.append(now - last)
+                last = now
+    if process.returncode:
+        raise RuntimeError(f"{command} ended with {process.returncode}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"epochs_s": epochs, "processor_s": processor_s, "wall_s": time.perf_counter() - begun, "lines": lines}
+
+
+def later_epochs(found):
+    return statistics.fmean(found["epochs_s"][1:])
+
+
+def ratio(name, rounds, base, other, value):
+    """The ratio of base to other in each round: median, least, greatest."""
+    ratios = sorted(value(r[base]) / value(r[other]) for r in rounds)
+    told = {"median": statistics.median(ratios), "low": ratios[0], "high": ratios[-1]}
+    print(f"{name:58s} {told['median']:.3f}x [{told['low']:.3f}, {told['high']:.3f}] of {len(ratios)} rounds")
+    return told
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--data", type=Path, default=ROOT / "examples" / "data" / "digits")
+    parser.add_argument("--plan", type=Path, default=ROOT / "plan.toml")
+    args = parser.parse_args()
+    options = ["--data", str(args.data), "--epochs", str(args.epochs)]
+    out = ["--out", str(Path(tempfile.mkdtemp()) / "digits.pt")]
+    plain = [sys.executable, str(EXAMPLE), *options, *out]
+    measured = [sys.executable, "-m", "suffice", "measure", "--no-live", "--plan", str(args.plan), "--", *plain]
+    commands = {
+        "plain": plain,
+        "plan": measured,
+        "expert": [sys.executable, str(EXPERT), *options],
+        "expert, batched": [sys.executable, str(EXPERT), *options, "--batched"],
+    }
+    rounds = []
+    for number in range(args.rounds):
+        order = list(commands)
+        random.Random(number).shuffle(order)
+        rounds.append({name: run(commands[name]) for name in order})
+        print(number, {n: [round(s, 2) for s in rounds[-1][n]["epochs_s"]] for n in commands}, flush=True)
+    results = {
+        "epoch": ratio("plain / plan, seconds of a later epoch", rounds, "plain", "plan", later_epochs),
+        "first": ratio("plain / plan, the first epoch", rounds, "plain", "plan", lambda r: r["epochs_s"][0]),
+        "wall": ratio("plain / plan, the whole run", rounds, "plain", "plan", lambda r: r["wall_s"]),
+        "energy": ratio(
+            "plain / plan, processor seconds of the run", rounds, "plain", "plan", lambda r: r["processor_s"]
+        ),
+        "expert": ratio("plain / expert, seconds of a later epoch", rounds, "plain", "expert", later_epochs),
+        "of_expert": ratio("expert / plan, seconds of a later epoch", rounds, "expert", "plan", later_epochs),
+        "batched": ratio("plain / batched expert, a later epoch", rounds, "plain", "expert, batched", later_epochs),
+    }
+    alike = {tuple(r["plain"]["lines"]) for r in rounds} == {tuple(r["plan"]["lines"]) for r in rounds}
+    print("printed losses and accuracies with the plan are those without it:", alike)
+    last = {name: [r[name]["lines"][-1] for r in rounds] for name in commands}
+    print(last)
+    results |= {"printed_alike": alike, "accuracy": last, "rounds": rounds, "command": sys.argv}
+    results |= {"machine": platform.processor() or platform.machine(), "python": platform.python_version()}
+    name = f"demo_{platform.machine()}_{dt.datetime.now(tz=dt.UTC).date()}.json"
+    (ROOT / "bench" / "results" / name).write_text(json.dumps(results, indent=1) + "\n")
+    print("wrote", name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Whole runs of the job, with a plan and without, over paired seeds -> whether the trained model is as good.
+
+Each pair of runs shares its seeds: the job's own are shifted by the same number in both. The metric is read from what
+a run printed, the last match of a pattern with one group.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from suffice.errors import GoalError, RigError
+from suffice.prove.workshop import Workshop
+from suffice.records import Change
+
+POLL_S = 0.2
+EXAMPLE = "--metric 'accuracy: ([0-9.]+)'"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metric:
+    """A figure of quality: the name before the pattern's group, and the pattern that finds it in what a run prints."""
+
+    pattern: re.Pattern[str]
+    higher_is_better: bool = True
+
+    @staticmethod
+    def parse(text: str, *, higher_is_better: bool = True) -> Metric:
+        """The metric of a pattern.
+
+        Raises:
+            GoalError: if it is no regular expression with exactly one group.
+        """
+        try:
+            pattern = re.compile(text)
+        except re.error as error:
+            raise GoalError(f"the metric's pattern {text!r} can't be read: {error}", hint=EXAMPLE) from error
+        if pattern.groups != 1:
+            raise GoalError(f"the metric's pattern needs one group, {text!r} has {pattern.groups}", hint=EXAMPLE)
+        return Metric(pattern=pattern, higher_is_better=higher_is_better)
+
+    def read(self, output: str) -> float:
+        """The last value that was printed.
+
+        Raises:
+            GoalError: if there is none, or it is no number.
+        """
+        found = self.pattern.findall(output)
+        if not found:
+            raise GoalError(f"nothing that the run printed matches {self.pattern.pattern!r}", hint=EXAMPLE)
+        try:
+            return float(found[-1])
+        except ValueError:
+            raise GoalError(f"{found[-1]!r}, which {self.pattern.pattern!r} found, is no number") from None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FullPair:
+    """The metric and the seconds of two whole runs with the same seeds."""
+
+    plain: float
+    changed: float
+    plain_s: float
+    changed_s: float
+
+
+def full_pairs(
+    workshop: Workshop,
+    changes: Sequence[Change],
+    metric: Metric,
+    *,
+    seeds: int,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Iterator[FullPair]:
+    """Run the job to its end without and with the changes, for one seed after the other.
+
+    Raises:
+        RigError: if a run fails.
+        GoalError: if a run does not print the metric.
+    """
+    for offset in range(seeds):
+        plain, plain_s = _run(workshop, (), metric, offset, on_wait)
+        changed, changed_s = _run(workshop, changes, metric, offset, on_wait)
+        yield FullPair(plain=plain, changed=changed, plain_s=plain_s, changed_s=changed_s)
+
+
+def _run(
+    workshop: Workshop, changes: Sequence[Change], metric: Metric, offset: int, on_wait: Callable[[], None]
+) -> tuple[float, float]:
+    listed = [{"id": change.id, "settings": dict(change.settings)} for change in changes]
+    order: dict[str, Any] = {"changes": listed, "seeds": {"seed": 0, "seed_offset": offset}}
+    begun_s = time.monotonic()
+    process = workshop.start(order)
+    try:
+        while process.exit_code is None:
+            on_wait()
+            time.sleep(POLL_S)
+    finally:
+        process.stop()
+    if process.exit_code:
+        raise RigError(f"a whole run of the job ended with exit code {process.exit_code}: {process.tail()}")
+    return metric.read(process.output.read_text(errors="replace")), time.monotonic() - begun_s
