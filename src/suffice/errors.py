@@ -3,6 +3,7 @@
 SufficeError            exit 2
 ├── CommandError        126/127   the user's command can't be started
 ├── RunUnknownError     2         no such run in the ledger
+├── ChangeUnknownError  2         no such change in the catalogue
 ├── LedgerError         2         the ledger can't be read: newer schema, damaged, no permission
 ├── GoalError           2         suffice.toml or a flag asks for something that does not exist
 ├── PlanError           2         a plan.toml can't be read, or asks for something that does not exist
@@ -33,6 +34,10 @@ class CommandError(SufficeError):
 
 class RunUnknownError(SufficeError):
     """A run was asked for that the ledger does not hold."""
+
+
+class ChangeUnknownError(SufficeError):
+    """A change was asked for that the catalogue does not hold; the hint lists those that it does."""
 
 
 class LedgerError(SufficeError):

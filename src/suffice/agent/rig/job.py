@@ -8,9 +8,16 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..roots import find
+from .calls import Calls
+from .nested import each_tensor
+from .stepping import Stepping
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from typing import Any, NoReturn
+
+    from .calls import Manner
+    from .stepping import May
 
 MEMORY_SHARE = 0.5
 UNKNOWN_MEMORY_BYTES = 1 << 30
@@ -40,6 +47,37 @@ class Job:
         loading = sys.modules.get("torch.utils.data.dataloader")
         kind = getattr(loading, "DataLoader", None)
         return [] if kind is None else [thing for thing in gc.get_objects() if isinstance(thing, kind)]
+
+    def scalers(self) -> list[Any]:
+        """The `GradScaler`s at work: the job scales its losses for the sake of float16."""
+        kinds = tuple(
+            kind
+            for kind in (getattr(self.torch.amp, "GradScaler", None), getattr(self.torch.cuda.amp, "GradScaler", None))
+            if kind is not None
+        )
+        return [thing for thing in gc.get_objects() if issubclass(type(thing), kinds) and thing.is_enabled()]
+
+    def stepping(self, optimisers: Iterable[Any], values: dict[str, Any], may: May) -> Stepping:
+        """What gives the optimisers' groups these values while they step, where `may(optimiser)`; off as yet."""
+        return Stepping(optimisers, values, may)
+
+    def calls(self, modules: Iterable[Any], manner: Manner, *, innermost: bool = False) -> Calls:
+        """What puts `manner(module, call, args, kwargs)` around the outermost calls of the modules; off as yet."""
+        return Calls(self.torch, modules, manner, innermost)
+
+    def each_tensor(self, change: Callable[[Any], Any], thing: Any) -> Any:
+        """What a module returned, with `change(tensor)` for each tensor within."""
+        return each_tensor(self.torch, change, thing)
+
+    @property
+    def processor_flags(self) -> frozenset[str]:
+        """What the processor can do, in the kernel's words, such as "avx2" and "amx_bf16"."""
+        try:
+            with open("/proc/cpuinfo") as lines:
+                told = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
+        except OSError:
+            return frozenset()
+        return frozenset(told.partition(":")[2].split())
 
     @property
     def processors(self) -> int:
