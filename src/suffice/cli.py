@@ -160,17 +160,25 @@ def improve(command: tuple[str, ...], **options: Any) -> None:
     goal = read_goal(Path.cwd(), region=options["region"], rate_usd_per_h=options["rate_usd_per_h"])
     terms = Terms(
         allow=frozenset({Risk.EXACT, Risk.NUMERIC, *map(Risk, options["allow"])}),
-        seconds=options["seconds"],
+        seconds=options["seconds"] or 0.0,
         pairs=options["pairs"],
         trials=options["trials"],
         seed=options["seed"],
     )
     done = run_search(command, goal, Home.of(), terms, full=_full(options), say=_say, on_trial=_tell_trial)
     options["plan_path"].write_text(done.search.plan or "")
-    _show_search(done.search)
+    from rich.console import Console
+
+    from suffice.keep.report.search import print_search
+
+    print_search(Console(stderr=True, highlight=False), done.search)
     click.echo(f"wrote {options['plan_path']}", err=True)
     if options["page_path"] is not None:
-        _write_search_page(done.search, options["page_path"])
+        from suffice.keep.report.page import write_page
+
+        after = done.search.after or done.search.before
+        write_page(after, options["page_path"], other=done.search.before, search=done.search)
+        click.echo(f"wrote {options['page_path']}", err=True)
     if options["json_path"] is not None:
         _write_json(done.search, options["json_path"])
 

@@ -9,6 +9,7 @@ from suffice.records import Change, Profile, Target
 
 COMPILE_S = 60.0
 """What compiling a model from nothing usually takes at least on a processor."""
+LOOKED_BACK = 100
 COMPILE_GAIN = 0.3
 """The largest share of a step that compiling has been seen to save on a processor."""
 
@@ -39,14 +40,17 @@ def _unpaid_compile(steps: float | None, step_s: float) -> str | None:
     return f"it could save {most_s:.0f} s of a run of {steps:.0f} steps at most, and takes about {COMPILE_S:.0f} s"
 
 
-def earlier_steps(ledger: Ledger, target: Target) -> float | None:
-    """The steps of the latest finished run of this command."""
-    for entry in ledger.entries(limit=100):
+def earlier_run(ledger: Ledger, target: Target) -> Profile | None:
+    """The latest finished run of this command without a plan."""
+    for entry in ledger.entries(limit=LOOKED_BACK):
         if (entry.command, entry.cwd, entry.state) == (target.command, target.cwd, "finished"):
             profile = ledger.profile(entry.name)
-            steps = (
-                [rank.figures["steps"].value for rank in profile.ranks if "steps" in rank.figures] if profile else []
-            )
-            if steps:
-                return max(steps)
+            if profile is not None and not any("changes" in rank.facts for rank in profile.ranks):
+                return profile
     return None
+
+
+def steps_of(run: Profile | None) -> float | None:
+    """The steps of a run's longest rank."""
+    ranks = run.ranks if run else ()
+    return max((rank.figures["steps"].value for rank in ranks if "steps" in rank.figures), default=None)

@@ -13,7 +13,7 @@ from suffice.keep.home import Home
 from suffice.keep.ledger import Ledger
 from suffice.keep.plan import Plan, plan_of
 from suffice.keep.plan_text import write
-from suffice.loop.candidates import candidates_of, earlier_steps
+from suffice.loop.candidates import candidates_of, earlier_run, steps_of
 from suffice.loop.diary import open_diary
 from suffice.loop.studio import Studio, look_at, open_rig, open_studio
 from suffice.measure.machine import this_machine
@@ -27,8 +27,7 @@ from suffice.records import Change, Figure, Goal, Judgement, Profile, Risk, Sear
 
 COURSE_STEPS, FEWEST_COURSE_STEPS = 20, 4
 COURSE_S = 30.0
-COMPILE_GAIN = 0.3
-"""The largest share of a step that compiling has been seen to save on a processor."""
+RUNS, LEAST_S, USUAL_S = 2.0, 60.0, 300.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +77,8 @@ def improve(
     """
     ledger = Ledger(home.ledger)
     with open_studio(command, goal, home, say) as studio:
+        earlier = earlier_run(ledger, studio.target)
+        terms = replace(terms, seconds=terms.seconds or _usual_s(earlier))
         diary = open_diary(ledger, studio, terms)
         say("running the job in a sandbox, to see what holds it up")
         with closing(open_rig(studio, studio.folder / "before")) as rig:
@@ -87,7 +88,7 @@ def improve(
             diary.add(search.null(), None)
             on_trial(diary.trials[-1])
             before = fold(studio.folder / "before", studio.peaks)
-            candidates, refused = candidates_of(before, earlier_steps(ledger, studio.target), step_s)
+            candidates, refused = candidates_of(before, steps_of(earlier), step_s)
             search.resume(diary.kept)
             try:
                 for change, trial in search.each([c for c in candidates if c.name not in diary.decided], MANNERS):
@@ -127,6 +128,11 @@ def improve(
         found = replace(found, plan=write(plan))
         diary.close(found)
         return Improved(search=found, plan=plan)
+
+
+def _usual_s(run: Profile | None) -> float:
+    """A search may take twice as long as a run of the job, as far as that is known."""
+    return max(LEAST_S, RUNS * run.figures["duration_s"].value) if run else USUAL_S
 
 
 def _evidence(trials: Iterable[Trial], kept: Sequence[Change]) -> list[str]:

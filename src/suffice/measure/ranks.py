@@ -62,6 +62,10 @@ def rank_of(record: ProcessRecord, fetches: Fetches) -> Rank:
     facts["compiled"] = bool(record.end.get("compiled", record.facts.get("compiled", False)))
     facts["torch"] = record.process.get("torch")
     facts["python"] = record.process.get("python")
+    if record.changes:
+        facts["changes"] = {
+            name: change.get("facts", {}) for name, change in record.changes.items() if change.get("applied")
+        }
     steps = typical(record.steps)
     split = _split(record, steps)
     figures = {**_times(record), **_rates(record, steps), **_loss_figures(record), **_memory(record)}

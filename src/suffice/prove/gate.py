@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from suffice.prove.courses import run_course
-from suffice.prove.equality import judge_exact, judge_long, judge_numeric, judge_stochastic
+from suffice.prove.equality import TWIN_EPS, judge_exact, judge_long, judge_numeric, judge_stochastic
 from suffice.prove.workshop import Workshop
 from suffice.records import Change, Course, Judgement, Risk
 
-TWIN_EPS = {False: 1e-7, True: 2.0**-8}  # of weights in float32, and where a change computes in bfloat16
-HALF_PRECISION = frozenset({"mixed-precision"})
+COMPUTES_IN = {"mixed-precision": "bfloat16", "matmul-precision": "tensorfloat32"}
+"""The type that a change computes in, where it is not the job's own."""
 SEED_OFFSETS = (1, 2, 3, 4, 5)
+SEEDS_OF_DRAWS = 3
 
 
 class Gate:
@@ -43,19 +44,33 @@ class Gate:
         if change.risk is Risk.EXACT:
             return judge_exact(baseline, self._again(), changed)
         if change.risk is Risk.STOCHASTIC:
-            return judge_stochastic(baseline, self._again(), changed)
+            return self._other_draws(beside, change)
         return judge_numeric(baseline, self._twin(beside, change), changed)
+
+    def _other_draws(self, beside: Sequence[Change], change: Change) -> Judgement:
+        """Other random numbers were drawn: the runs of several seeds must look like the baseline's."""
+        arms: list[list[Course]] = []
+        for changes in ((), (*beside, change)):
+            found = [self._long(changes, steps=self.steps, offset=offset) for offset in SEED_OFFSETS[:SEEDS_OF_DRAWS]]
+            arms.append([course for course in found if isinstance(course, Course)])
+            if len(arms[-1]) < len(found):
+                failed = next(course for course in found if isinstance(course, str))
+                return Judgement(met=None, reason=f"a course with another seed failed: {failed}")
+        plain, changed = arms
+        return judge_stochastic(plain, changed)
 
     def judge_all(self, kept: Sequence[Change], *, steps: int, seeds: int) -> Judgement:
         """The same for all that was kept, over longer courses with several seeds."""
-        pairs = []
+        pairs: list[tuple[Course, Course]] = []
         for offset in SEED_OFFSETS[:seeds]:
-            arms = [self._long(chosen, steps=steps, offset=offset) for chosen in ((), tuple(kept))]
-            for arm in arms:
-                if isinstance(arm, str):
-                    return Judgement(met=None, reason=f"a longer course failed: {arm}")
-            pairs.append((arms[0], arms[1]))
-        return judge_long(pairs)  # type: ignore[arg-type]  # what is text has been returned
+            plain = self._long((), steps=steps, offset=offset)
+            changed = plain if isinstance(plain, str) else self._long(kept, steps=steps, offset=offset)
+            if isinstance(plain, str) or isinstance(changed, str):
+                return Judgement(
+                    met=None, reason=f"a longer course failed: {plain if isinstance(plain, str) else changed}"
+                )
+            pairs.append((plain, changed))
+        return judge_long(pairs)
 
     def _long(self, changes: Sequence[Change], *, steps: int, offset: int) -> Course | str:
         return run_course(self.workshop, changes, steps=steps, seed_offset=offset, on_wait=self.on_wait)
@@ -71,8 +86,8 @@ class Gate:
         return self._certain("again", ())
 
     def _twin(self, beside: Sequence[Change], change: Change) -> Course:
-        half = any(each.id in HALF_PRECISION for each in (*beside, change))
-        return self._certain(f"twin {half}", (), twin_eps=TWIN_EPS[half])
+        eps = max(TWIN_EPS[COMPUTES_IN.get(each.id, "float32")] for each in (*beside, change))
+        return self._certain(f"twin {eps}", (), twin_eps=eps)
 
     def _certain(self, name: str, changes: Sequence[Change], *, twin_eps: float = 0.0) -> Course:
         """A course of the baseline, made once; where it fails, the baseline stands for it."""

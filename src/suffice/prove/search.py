@@ -26,10 +26,12 @@ LONG_STEPS, SEEDS = 150, 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Terms:
-    """What a search may do: the risks it may take, its seconds, pairs of a trial, how many trials, its coin's seed."""
+    """What a search may do: the risks it may take, its seconds (0: as long as is usual for the job), the pairs of a
+    trial, how many trials, and the seed of its coin.
+    """
 
     allow: frozenset[Risk] = frozenset({Risk.EXACT, Risk.NUMERIC})
-    seconds: float = 300.0
+    seconds: float = 0.0
     pairs: int = 200
     trials: int | None = None
     seed: int = 0
