@@ -79,7 +79,7 @@ def hostile_search(text, profile):
         started=text,
         before=profile,
         after=profile,
-        trials=(replace(trial(text, "kept", 1.5, 1.4, 1.6), change=text, verdict=TRIALS[1].verdict),),
+        trials=(trial(text, "kept", 1.5, 1.4, 1.6, reason=text),),
         changes={text: Change(id=text, settings={text: text}, risk=Risk.EXACT, practice=text)},
         refused=((text, text),),
         plan=text,

@@ -2,16 +2,14 @@
 
 import json
 import re
-import shutil
 import socket
-import subprocess
 import threading
 from contextlib import suppress
 from dataclasses import replace
-from html.parser import HTMLParser
 from importlib.resources import files
 
 import pytest
+from browser import Seen
 from made_profiles import all_figures, empty, hostile, on_gpus
 
 from suffice.errors import SufficeError
@@ -19,64 +17,7 @@ from suffice.keep.report.compare import compare
 from suffice.keep.report.page import page, write_page
 from suffice.records import Note, Profile, as_json
 
-QUIET = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--virtual-time-budget=4000",
-)
 MARKUP = "</script><img src=http://suffice.invalid/x onerror=\"document.title='run'\"><b>"
-VOID = {"meta", "link", "input", "img", "br"}
-
-
-class Seen(HTMLParser):
-    """What a browser made of a page: its elements, and the text under each class."""
-
-    def __init__(self, dom):
-        super().__init__()
-        self.root, self.tags, self.texts, self.open = {}, [], [], []
-        self.feed(dom)
-
-    def handle_starttag(self, tag, attrs):
-        attrs = dict(attrs)
-        self.root = attrs if tag == "html" else self.root
-        self.tags.append((tag, attrs))
-        if tag not in VOID:
-            self.open.append((tag, set((attrs.get("class") or "").split()), len(self.texts)))
-            self.texts.append([self.open[-1], ""])
-
-    def handle_endtag(self, tag):
-        while self.open and self.open.pop()[0] != tag:
-            pass
-
-    def handle_data(self, data):
-        if self.open and self.open[-1][0] not in {"script", "style"}:
-            for _, _, index in self.open:
-                self.texts[index][1] += data
-
-    def of(self, tag, kind=None):
-        """The texts of the elements of that tag, and of that class if one is given."""
-        found = [text for (each, kinds, _), text in self.texts if each == tag and (kind is None or kind in kinds)]
-        return [" ".join(text.split()) for text in found]
-
-
-@pytest.fixture
-def chromium(tmp_path):
-    """Run the browser on a file with an empty profile of its own; returns what it printed."""
-    program = shutil.which("chromium") or pytest.skip("needs chromium: apt-get install chromium")
-
-    def run(path, *options):
-        own = f"--user-data-dir={tmp_path / 'browser'}"
-        command = [program, *QUIET, own, *options, path.as_uri()]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-
-    return run
 
 
 @pytest.fixture

@@ -85,8 +85,9 @@ def test_what_was_kept_and_dropped_later_is_told_apart() -> None:
 def test_what_remains_is_the_diagnosis_of_the_job_as_it_is_now() -> None:
     """Of the run with the plan; of the plain one where nothing stays; of none where that run is missing."""
     slow = replace(on_gpus(ranks=1), ranks=())
-    assert tell(found(after=slow)).remains == "nothing to diagnose: no step of a training loop was seen"
-    assert tell(found(before=slow, stays=(), after=None)).remains is not None
+    sentence = "nothing to diagnose: no step of a training loop was seen"
+    assert tell(found(after=slow)).remains.sentence == sentence
+    assert tell(found(before=slow, stays=(), after=None)).remains.sentence == sentence
     assert tell(found(after=None)).remains is None
 
 

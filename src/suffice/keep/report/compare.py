@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, variance
 
 from suffice.keep.plan import Plan
 from suffice.keep.report.numbers import quantity
 from suffice.prove.statistics import student_quantile
-from suffice.records import Note, Profile
+from suffice.records import Figure, Note, Profile
 
 BLOCKS = 20
 FEWEST_BLOCKS = 8
@@ -61,19 +61,18 @@ class Comparison:
     caveat: str = CAVEAT
 
 
-def compare(a: Profile, b: Profile) -> Comparison:
-    """The figures that both runs have; of several ranks, the first."""
+def compare(a: Profile, b: Profile, *, names: Sequence[str] = (*COMPARED, *RANK_FIGURES)) -> Comparison:
+    """The step and its parts, and of the figures in `names` those that both runs have; of several ranks, the first."""
     rows = [row for row in (_step_time(a, b),) if row is not None]
     rows += _splits(a, b)
-    for name in COMPARED:
-        if name in a.figures and name in b.figures:
-            unit = a.figures[name].unit
-            rows.append(_row(name, unit, a.figures[name].value, b.figures[name].value))
-    if a.ranks and b.ranks:
-        first, second = a.ranks[0].figures, b.ranks[0].figures
-        shared = [n for n in RANK_FIGURES if n in first and n in second]
-        rows += [_row(n, first[n].unit, first[n].value, second[n].value) for n in shared]
+    first, second = ({**_rank_figures(run), **run.figures} for run in (a, b))
+    shared = [name for name in names if name in first and name in second]
+    rows += [_row(name, first[name].unit, first[name].value, second[name].value) for name in shared]
     return Comparison(a=a.run, b=b.run, rows=tuple(rows))
+
+
+def _rank_figures(run: Profile) -> Mapping[str, Figure]:
+    return run.ranks[0].figures if run.ranks else {}
 
 
 def _row(name: str, unit: str, a: float, b: float) -> Row:

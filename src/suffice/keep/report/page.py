@@ -1,4 +1,4 @@
-"""One profile, or two, -> one HTML file that holds its data, its plots and all that draws them, and asks no network.
+"""A profile, two, or a search -> one HTML file that holds its data and all that draws them, and asks no network.
 
 The page is drawn by `assets/*.js` from the profile's JSON, which lies in the page as `<script id="profile">`: the file
 is a data file as well. A content security policy lets only the scripts and styles run whose hashes it names, and
@@ -23,10 +23,12 @@ from string import Template
 from typing import Any
 
 from suffice.errors import SufficeError
+from suffice.keep.report import told
+from suffice.keep.report.compare import RANK_FIGURES, compare
 from suffice.keep.report.headline import RUN_PARTS, headline
 from suffice.keep.report.held_up import as_data, held_up
 from suffice.measure.profile import thinned
-from suffice.records import Profile, as_json
+from suffice.records import Profile, Search, as_json
 
 POINTS = 40_000
 """Points of all series of a page together, each with a time and a value: about 0.7 MB."""
@@ -35,9 +37,24 @@ DIGITS = 5
 LIBRARY = "uPlot.iife.min.js"
 SCRIPTS = tuple(
     f"{name}.js"
-    for name in ("words", "parts", "step", "held", "head", "tables", "compare", "curves", "plots", "board", "page")
+    for name in (
+        "words",
+        "parts",
+        "step",
+        "held",
+        "head",
+        "tables",
+        "compare",
+        "curves",
+        "plots",
+        "board",
+        "search",
+        "page",
+    )
 )
-STYLES = ("uPlot.min.css", "colours.css", "page.css")
+IN_A_STEP = (*RANK_FIGURES[:-1], "memory_peak_bytes")
+NO_END = "this run has no end"
+STYLES = ("uPlot.min.css", "colours.css", "page.css", "search.css")
 
 
 def write_page(
@@ -48,7 +65,19 @@ def write_page(
     Raises:
         SufficeError: if the file can't be written.
     """
-    text = page(profile, other, comparison=comparison)
+    _write(page(profile, other, comparison=comparison), path)
+
+
+def write_search_page(search: Search, path: Path) -> None:
+    """Write `search_page` to the file at `path`.
+
+    Raises:
+        SufficeError: if the file can't be written.
+    """
+    _write(search_page(search), path)
+
+
+def _write(text: str, path: Path) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -57,7 +86,25 @@ def write_page(
         ) from error
 
 
-def page(profile: Profile, other: Profile | None = None, *, comparison: Mapping[str, Any] | None = None) -> str:
+def search_page(search: Search) -> str:
+    """The page of a search: what was tried and kept, what it saves, and the job before and after side by side."""
+    looks = [_without_end(each) for each in (search.before, search.after) if each is not None]
+    comparison = as_json(compare(*looks, names=IN_A_STEP)) if len(looks) == 2 else None
+    return page(*looks, comparison=comparison, search=told.as_data(search))
+
+
+def _without_end(look: Profile) -> Profile:
+    """The job as it was looked at; that it was not left to run to its end is no news there."""
+    return replace(look, notes=tuple(note for note in look.notes if not note.text.startswith(NO_END)))
+
+
+def page(
+    profile: Profile,
+    other: Profile | None = None,
+    *,
+    comparison: Mapping[str, Any] | None = None,
+    search: Mapping[str, Any] | None = None,
+) -> str:
     """The page of a run, or of two side by side.
 
     Args:
@@ -65,6 +112,7 @@ def page(profile: Profile, other: Profile | None = None, *, comparison: Mapping[
         other: the second run.
         comparison: JSON of a `Comparison`: `rows` of name, unit, a, b, ratio (b / a), low and high, and a `caveat`.
             Without it the page shows ratios of its own, without intervals.
+        search: what `told.as_data` gives of a search of which the runs are before and after.
     """
     profiles = [each for each in (profile, other) if each is not None]
     about = {
@@ -75,12 +123,14 @@ def page(profile: Profile, other: Profile | None = None, *, comparison: Mapping[
     }
     data = {"about": about, "profile": _light(profile, len(profiles))}
     if other is not None:
-        data["other"] = _light(other, len(profiles))
-        data["comparison"] = comparison
+        data |= {"other": _light(other, len(profiles)), "comparison": comparison}
+    if search is not None:
+        data["search"] = search
     style, script = ("\n".join(_asset(name) for name in names) for names in (STYLES, SCRIPTS))
     library = _asset(LIBRARY)
+    commands = dict.fromkeys(shlex.join(each.target.command) for each in profiles)
     return Template(_asset("page.html")).substitute(
-        title=html.escape(_readable(" and ".join(shlex.join(each.target.command) for each in profiles))),
+        title=html.escape(_readable(" and ".join(commands))),
         policy=_policy(style, library, script),
         style=style,
         library=library,

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from suffice.keep.plan import times
 from suffice.keep.report.headline import PARTS
+from suffice.keep.report.held_up import HeldUp
 from suffice.keep.report.numbers import origin, quantity, with_range
 from suffice.keep.report.text import INDENT, Wrapped, plain, printable
 from suffice.keep.report.told import PROJECTION, Told, Tried, tell
@@ -43,7 +44,7 @@ def render(search: Search) -> RenderableType:
     rows += _titled("before and after, a training step", _split(search))
     rows += _titled("tried", _trials(told) if told.tried else None)
     rows += _titled("turned down before a trial", _turned_down(told) if told.turned_down else None)
-    rows += _titled("what remains", Wrapped(f"{told.remains}.") if told.remains else None)
+    rows += _titled("what remains", _remains(told.remains) if told.remains else None)
     rows += _titled(f"saved ({PROJECTION})", _saved(told))
     rows += [Text()] if search.notes else []
     for note in search.notes:
@@ -134,6 +135,11 @@ def _turned_down(told: Told) -> Table:
     for name, reason in told.turned_down:
         table.add_row(plain(name), Wrapped(reason, "dim"))
     return table
+
+
+def _remains(held: HeldUp) -> RenderableType:
+    told = (Padding(Wrapped(f"{name}, {bound}: {cure}", "dim"), INDENT) for name, bound, cure in held.rows)
+    return Group(Wrapped(f"{held.sentence}."), *told)
 
 
 def _saved(told: Told) -> RenderableType:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from suffice.diagnose.ladder import diagnose
 from suffice.keep.plan import as_fast
+from suffice.keep.report.held_up import HeldUp, held_up
 from suffice.keep.report.numbers import duration
 from suffice.keep.report.saving import Savings, pays_back, savings
 from suffice.prove.trial import NULL
@@ -37,7 +37,7 @@ class Told:
     support: str
     tried: tuple[Tried, ...]
     turned_down: tuple[tuple[str, str], ...]
-    remains: str | None
+    remains: HeldUp | None
     savings: Savings | None
     no_savings: str | None
     payback: str | None
@@ -111,10 +111,10 @@ def _tried(search: Search, trial: Trial) -> Tried:
     )
 
 
-def _remains(search: Search) -> str | None:
+def _remains(search: Search) -> HeldUp | None:
     """What holds the job up now: the diagnosis of the job with the plan, or of the plain one where nothing stays."""
     now = search.after or (None if search.kept else search.before)
-    return None if now is None else diagnose(now).sentence
+    return None if now is None else held_up(now)
 
 
 def _no_savings(search: Search) -> str:

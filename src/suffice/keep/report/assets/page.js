@@ -19,13 +19,17 @@ function main() {
   const two = profiles.length > 1;
   const runs = profiles.map((profile, i) => ({ profile, letter: two ? "AB"[i] : null }));
   const board = new Board(runs);
-  const sections = {
+  const ofRuns = {
     "the head": () => headSection(runs),
     "the warnings": () => warnings(runs),
     "the totals": () => (two ? compareSection(runs, held("comparison")) : tiles(runs[0])),
     "the run": () => runSection(runs),
     "the step": () => stepSection(runs),
     "what holds it up": () => heldSection(runs),
+  };
+  const search = held("search");
+  const sections = {
+    ...(search ? searchSections(search, runs) : ofRuns),
     "the plots": () => runs.some(({ profile }) => profile.series.length) && board.section(),
     "the loaders": () => loaderSection(runs),
     "the notes": () => noteSection(runs),
