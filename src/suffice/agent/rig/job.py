@@ -46,7 +46,7 @@ class Job:
         """The `DataLoader`s that exist."""
         loading = sys.modules.get("torch.utils.data.dataloader")
         kind = getattr(loading, "DataLoader", None)
-        return [] if kind is None else [thing for thing in gc.get_objects() if isinstance(thing, kind)]
+        return [] if kind is None else [thing for thing in gc.get_objects() if issubclass(type(thing), kind)]
 
     def scalers(self) -> list[Any]:
         """The `GradScaler`s at work: the job scales its losses for the sake of float16."""
