@@ -37,7 +37,7 @@ def facts_of(machine: Machine, profile: Profile | None = None) -> MachineFacts:
         intra_op_threads=int(threads) if threads else None,
         torch=facts.get("torch"),
         python=facts.get("python"),
-        load=others.value if others else None,
+        load=round(others.value, 2) if others else None,
     )
 
 
@@ -84,10 +84,11 @@ def _machines(then: MachineFacts, now: MachineFacts) -> Iterator[str]:
     allowed = then.processors_allowed, now.processors_allowed
     if allowed[0] and allowed[1] and not isclose(allowed[0], allowed[1], rel_tol=0.01):
         yield f"the plan was proven on {allowed[0]:g} processors, here the job may use {allowed[1]:g}"
-    yield from _load(then, now)
+    yield from other_load(then, now)
 
 
-def _load(then: MachineFacts, now: MachineFacts) -> Iterator[str]:
+def other_load(then: MachineFacts, now: MachineFacts) -> Iterator[str]:
+    """A sentence if other programs take much more, or much less, of the processors than they did."""
     processors = now.processors_allowed or then.processors_allowed
     if then.load is None or now.load is None or not processors:
         return

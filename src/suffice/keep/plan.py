@@ -142,12 +142,19 @@ def as_fast(ratio: Figure) -> str:
     shown = f"{times(ratio.value)} as fast"
     if ratio.low is None or ratio.high is None:
         return f"{shown} (no bounds were reached)"
-    return f"{shown} ({times(ratio.low)} to {times(ratio.high)})"
+    return f"{shown} ({interval(ratio)})"
 
 
-def times(ratio: float) -> str:
-    """A ratio to the digits that decide: 1.012x, 2.41x, 12.3x."""
-    return f"{ratio:.3f}x" if ratio < 2 else f"{digits(ratio)}x"
+def interval(ratio: Figure) -> str:
+    """The bounds of a ratio, `2.30x to 2.52x`; empty without any."""
+    if ratio.low is None or ratio.high is None:
+        return ""
+    return f"{times(ratio.low, ratio.value)} to {times(ratio.high, ratio.value)}"
+
+
+def times(ratio: float, beside: float | None = None) -> str:
+    """A ratio to the digits that decide (1.012x, 2.41x, 12.3x), or to those of the one that it stands beside."""
+    return f"{ratio:.3f}x" if (ratio if beside is None else beside) < 2 else f"{digits(ratio)}x"
 
 
 def _step_s(profile: Profile) -> Figure | None:

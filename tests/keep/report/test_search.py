@@ -226,6 +226,16 @@ def test_a_run_that_is_slower_than_proven_says_regressed_with_the_interval() -> 
     assert "; without the plan it took 107 ms;" in worse.text
 
 
+def test_a_regression_beside_busier_neighbours_names_them() -> None:
+    """A plan may be as good as ever on a machine that others use."""
+    run = on_gpus(ranks=1, slower=0.6)
+    busy = replace(run, figures={"processors_used_by_others": measured(40.0, "processors")})
+    note = regressed(PLAN, busy)
+    assert note is not None
+    assert "; other programs keep 40.0 processors busy, 0.1 when the plan was proven" in note.text
+    assert "other programs" not in regressed(PLAN, run).text
+
+
 def test_the_proven_step_follows_from_the_ratio_where_none_was_measured() -> None:
     """107 ms at a ratio of 2.6 are 41.2 ms."""
     note = regressed(replace(PLAN, step_after_s=None), on_gpus(ranks=1, slower=0.6))

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, variance
 
-from suffice.keep.plan import Plan
+from suffice.keep.circumstances import other_load
+from suffice.keep.plan import MachineFacts, Plan
 from suffice.keep.report.numbers import quantity
 from suffice.prove.statistics import student_quantile
 from suffice.records import Figure, Note, Profile
@@ -146,12 +147,19 @@ def regressed(plan: Plan, profile: Profile, earlier: Profile | None = None) -> N
         return None
     before = plan.step_before_s
     worse = f"; without the plan it took {quantity(before.value, 's')}" if before and now_s > before.value else ""
+    worse += "".join(f"; {told}" for told in other_load(plan.machine, _load_of(profile)))
     return Note(
         level="warning",
         text=f"regressed: a step takes {quantity(now_s, 's')} (median), {ratio:.2f} times the "
         f"{quantity(proven_s, 's')} of {plan.made} when the plan was proven (95 % interval {low:.2f} to {high:.2f})"
         f"{worse}; to prove it anew: suffice improve -- {shlex.join(profile.target.command)}",
     )
+
+
+def _load_of(profile: Profile) -> MachineFacts:
+    others = profile.figures.get("processors_used_by_others")
+    allowed = profile.machine.get("processors_allowed")
+    return MachineFacts(load=others.value if others else None, processors_allowed=allowed)
 
 
 def _proven_step_s(plan: Plan) -> float | None:

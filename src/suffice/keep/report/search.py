@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from suffice.keep.plan import times
+from suffice.keep.plan import interval, times
 from suffice.keep.report.headline import PARTS
 from suffice.keep.report.held_up import HeldUp
 from suffice.keep.report.numbers import origin, quantity, with_range
@@ -125,9 +125,7 @@ def _line(*cells: RenderableType) -> Table:
 def _ratio(ratio: Figure | None) -> tuple[str, str]:
     if ratio is None:
         return "none", ""
-    if ratio.low is None or ratio.high is None:
-        return times(ratio.value), "none yet"
-    return times(ratio.value), f"{times(ratio.low)} to {times(ratio.high)}"
+    return times(ratio.value), interval(ratio) or "none yet"
 
 
 def _turned_down(told: Told) -> Table:
