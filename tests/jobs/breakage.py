@@ -127,6 +127,7 @@ def record(order: dict) -> None:
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", "Online softmax is disabled")
     torch.set_num_threads(1)
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # the first optimiser loads the compiler, which takes long
     for order in json.load(sys.stdin):
         child = os.fork()
         if not child:

@@ -1,7 +1,7 @@
 """Gradients and state of two courses -> the relative error of each tensor of the one against the other.
 
-The baseline's course writes its tensors to a file, the others read it. Tensors meet by their names, without what wrappers
-put before them, or by their places where the names differ.
+The baseline's course writes its tensors to a file, the others read it. Tensors meet by their names, without what
+wrappers put before them, or by their places where the names differ.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ COMPILED = "_orig_mod."
 PARALLEL = "module."
 NEGLIGIBLE = 1e-6
 """A gradient so much smaller than the largest may vanish by rounding."""
+SMALL = 1e-3
 
 
 def plain_name(name: str) -> str:
     """A tensor's name without the wrappers of `torch.compile` and `DistributedDataParallel`."""
     name = name.replace(COMPILED, "")
-    return name[len(PARALLEL) :] if name.startswith(PARALLEL) else name
+    return name.removeprefix(PARALLEL)
 
 
 def parameters_of(roots: Iterable[Any], optimisers: Iterable[Any]) -> dict[int, str]:
@@ -85,19 +86,28 @@ def bytes_of(tensors: Mapping[str, Tensors]) -> int:
 
 
 def paired(ours: Tensors, theirs: Tensors) -> dict[str, tuple[Any, Any]]:
-    """(ours, theirs) of each tensor, by name, or by place where as many have other names; None for one that is missing."""
+    """(ours, theirs) of each tensor, by name, or by place where as many have other names; None for what is missing."""
     if ours.keys() != theirs.keys() and len(ours) == len(theirs):
         return {name: (mine, other) for (name, other), mine in zip(theirs.items(), ours.values())}
     return {name: (ours.get(name), theirs.get(name)) for name in {**theirs, **ours}}
 
 
-def errors(torch: Any, pairs: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
-    """The relative error of each pair whose two are not both missing."""
-    return {name: error(torch, *pair) for name, pair in pairs.items() if pair != (None, None)}
+def errors(torch: Any, pairs: Mapping[str, tuple[Any, Any]], learnt: set[str]) -> dict[str, float]:
+    """The relative error of each pair whose two are not both missing.
+
+    `learnt` are the names of parameters. Some have no use, such as a bias before a batch norm, and rounding is all that
+    their gradients are: what they are held against is `SMALL` times the largest of their kind at least.
+    """
+    least = SMALL * max((_size(torch, theirs) for name, (_, theirs) in pairs.items() if name in learnt), default=0.0)
+    return {
+        name: error(torch, mine, theirs, least if name in learnt else 0.0)
+        for name, (mine, theirs) in pairs.items()
+        if mine is not None or theirs is not None
+    }
 
 
-def error(torch: Any, mine: Any, theirs: Any) -> float:
-    """||mine - theirs|| / ||theirs||: 0 for equal bits, infinity where they can't be compared.
+def error(torch: Any, mine: Any, theirs: Any, least: float = 0.0) -> float:
+    """||mine - theirs|| / max(||theirs||, least): 0 for equal bits, infinity where they can't be compared.
 
     What counts or tells (integers, booleans) and differs is wrong by 1 at least.
     """
@@ -108,32 +118,34 @@ def error(torch: Any, mine: Any, theirs: Any) -> float:
     if torch.equal(mine, theirs) or _same_bits(torch, mine, theirs):
         return 0.0
     wide = torch.complex128 if mine.is_complex() else torch.float64
-    distance = float(torch.linalg.vector_norm(mine.to(wide) - theirs.to(wide)))
-    size = float(torch.linalg.vector_norm(theirs.to(wide)))
+    distance = _size(torch, mine.to(wide) - theirs.to(wide))
+    size = max(_size(torch, theirs), least)
     if not (math.isfinite(distance) and size > 0):
         return math.inf
     relative = distance / size
     return relative if mine.is_floating_point() or mine.is_complex() else max(1.0, relative)
 
 
+def _size(torch: Any, tensor: Any) -> float:
+    if tensor is None:
+        return 0.0
+    return float(torch.linalg.vector_norm(tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)))
+
+
 def _same_bits(torch: Any, mine: Any, theirs: Any) -> bool:
     """Also where both are the same "not a number"."""
-    return mine.is_floating_point() and bool(torch.equal(torch.nan_to_num(mine), torch.nan_to_num(theirs))) and bool(
-        torch.equal(mine.isnan(), theirs.isnan())
+    return (
+        mine.is_floating_point()
+        and bool(torch.equal(torch.nan_to_num(mine), torch.nan_to_num(theirs)))
+        and bool(torch.equal(mine.isnan(), theirs.isnan()))
     )
 
 
 def vanished(torch: Any, pairs: Mapping[str, tuple[Any, Any]]) -> list[str]:
     """The names of those that are zero or missing in ours, and no trifle in theirs."""
-    sizes = {
-        name: float(torch.linalg.vector_norm(theirs.to(torch.float64)))
-        for name, (_, theirs) in pairs.items()
-        if theirs is not None and theirs.is_floating_point()
-    }
+    sizes = {name: _size(torch, theirs) for name, (_, theirs) in pairs.items()}
     least = NEGLIGIBLE * max(sizes.values(), default=0.0)
-    return [
-        name for name, (mine, _) in pairs.items() if sizes.get(name, 0.0) > least and (mine is None or not mine.any())
-    ]
+    return [name for name, (mine, _) in pairs.items() if sizes[name] > least and (mine is None or not mine.any())]
 
 
 def type_changes(pairs: Mapping[str, tuple[Any, Any]]) -> list[str]:

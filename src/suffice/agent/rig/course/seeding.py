@@ -1,7 +1,7 @@
 """A seed and an offset -> a job whose random numbers are the same in every course with the same two.
 
-A job that sets no seed starts from ours. One that does keeps its own, moved on by the offset, so that several courses of
-it are several draws. What draws from the machine's entropy instead (`random.seed()`) starts from ours as well.
+A job that sets no seed starts from ours. One that does keeps its own, moved on by the offset, so that several courses
+of it are several draws. What draws from the machine's entropy instead (`random.seed()`) starts from ours as well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NUMPY_SEEDS = 2**32
 
 
 def seed(torch: Any, value: int, offset: int = 0) -> None:
-    """Seed torch, `random` and numpy, and move the seeds on that the job will set; called when torch has been loaded."""
+    """Seed torch, `random` and numpy, and move on the seeds that the job will set; called when torch was loaded."""
     start = value + offset * STRIDE
     numpy = _numpy()
     torch.manual_seed(start)
@@ -44,7 +44,6 @@ def _seeders(torch: Any, numpy: Any) -> list[tuple[Any, str]]:
 
 def _moved(original: Callable[..., Any], start: int, by: int, limit: int | None) -> Callable[..., Any]:
     """As the original, for a seed that is moved on; where none is given, for `start`, and then for the next."""
-
     unseeded = itertools.count(start)
 
     def move(given: Any) -> Any:
