@@ -93,7 +93,7 @@ def _an_hour(run: Profile) -> _Plain | None:
     if took is None or not took.value or not _trained_s(run):
         return None
     totals = {name: figure.scaled(HOUR_S / took.value, figure.unit) for name, figure in _known(run).items()}
-    basis = "projected on an hour of nothing but training: no whole run of the plain job was measured yet"
+    basis = "projected on an hour of nothing but training, since no measured whole run was at hand"
     return _Plain(per=PER_HOUR, totals=totals, training=1.0, basis=basis)
 
 
