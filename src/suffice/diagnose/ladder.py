@@ -2,7 +2,8 @@
 
 The order is the whitepaper's: is the device busy? does it wait for data? for the host or other ranks? does it do
 needless work? and only then a bigger device, several, a cluster. A rung is exhausted when curing what was found on it
-can gain less than `WORTH`; only then is the next one looked at. What a rung found stays in the findings.
+can gain less than `HOLDS`, or has no cause that could be told; only then is the next one looked at. What a rung found
+stays in the findings.
 """
 
 from __future__ import annotations
@@ -67,7 +68,11 @@ WORK: tuple[Rule, ...] = (
     memory_growth,
 )
 
+# With nothing to cure there, whoever waits for more to be told would miss what can be cured above.
+CAUSE_UNTOLD = ("processor-waits", "other-work")
 WORTH = 1.05
+# A fifth of the loop: less than that must not hide what may be far more on the next rung.
+HOLDS = 1.25
 FEWEST_STEPS, FEW_STEPS = 5, 30
 
 
@@ -90,7 +95,7 @@ def diagnose(profile: Profile) -> Diagnosis:
     for rung in rungs:
         new = rung(view)
         found += new
-        if any(finding.bound >= WORTH for finding in new):
+        if any(finding.bound >= HOLDS and finding.id not in CAUSE_UNTOLD for finding in new):
             break
     if not found:
         return Diagnosis(rung=5, sentence=bigger_device(view), findings=())

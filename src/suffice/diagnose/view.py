@@ -110,14 +110,19 @@ class View:
 
     def gauge(self, name: str) -> Figure | None:
         """The median of a quantity of the job or the machine while this rank trained; None without a reading."""
+        series = self._series(name, None)
+        read = [value for _, value in self.readings(name)]
+        if series is None or not read:
+            return None
+        return measured(median(read), series.unit, method=f"median of {len(read)} readings in the loop")
+
+    def readings(self, name: str) -> list[tuple[float, float]]:
+        """The readings of such a quantity while this rank trained: (seconds, value)."""
         series, steps = self._series(name, None), self._series("step_s", self.rank.rank)
         if series is None:
-            return None
+            return []
         since, until = (steps.at_s[0], steps.at_s[-1]) if steps and steps.at_s else (float("-inf"), float("inf"))
-        read = [value for at_s, value in zip(series.at_s, series.values, strict=True) if since <= at_s <= until]
-        return (
-            measured(median(read), series.unit, method=f"median of {len(read)} readings in the loop") if read else None
-        )
+        return [(at_s, value) for at_s, value in zip(series.at_s, series.values, strict=True) if since <= at_s <= until]
 
     def gpu_gauge(self, name: str) -> Figure | None:
         """The lowest gauge of the used GPUs, e.g. `utilization_gpu` in %; the run's mean where there is no series."""

@@ -7,13 +7,15 @@ from suffice.diagnose.view import View, bound_of, some, value_of
 from suffice.measure.loading import IO
 from suffice.records import Finding, Loader
 
+SLOWEST_DISK = 1e5  # B/s: less than random reads of single blocks from a turning disk; a few bytes are file tables
+
 
 def loader_io(view: View) -> Finding | None:
     """The loop waits, and its fetches are mostly off the processor without queueing for one."""
     share, loader = view.data_wait, view.loader
     if share is None or loader is None or loader.limited_by != IO:
         return None
-    stored = (value_of(loader.figures, "fetch_read_bytes") or 0.0) > 0
+    stored = _stored(loader)
     return Finding(
         id="loader-io",
         rung=2,
@@ -30,10 +32,16 @@ def loader_io(view: View) -> Finding | None:
     )
 
 
+def _stored(loader: Loader) -> bool:
+    """Whether what was read from a local disk can explain the waiting: any disk gives more than `SLOWEST_DISK`."""
+    read, waited_s = (value_of(loader.figures, name) or 0.0 for name in ("fetch_read_bytes", "fetch_off_processor_s"))
+    return read > 0 and read >= SLOWEST_DISK * waited_s
+
+
 def _rate(view: View, loader: Loader) -> str:
     """What the store would have to give if the step never waited."""
     each = value_of(loader.figures, "fetch_read_bytes") or 0.0
     rate, share = view.seconds("samples_per_s"), view.data_wait
-    if each <= 0 or rate <= 0 or share is None or share >= 1:
+    if not _stored(loader) or rate <= 0 or share is None or share >= 1:
         return ""
     return f"; {each * rate / (1 - share) / 1e6:.3g} MB/s would suffice, a store that gives them is enough"

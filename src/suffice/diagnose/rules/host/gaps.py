@@ -8,6 +8,7 @@ from suffice.diagnose.practices import NO_MORE_THAN_NEEDED
 from suffice.diagnose.view import View, bound_of, some, value_of
 from suffice.records import Finding, measured
 
+COMPUTING = ("forward_s", "backward_s")
 MATTERS = 0.05
 FEWEST_STEPS = 20
 RARE = 0.34  # of the steps: what happens at every second step is no gap
@@ -22,7 +23,7 @@ def gaps(view: View) -> Finding | None:
     if len(others) < FEWEST_STEPS or step_s <= 0:
         return None
     usual = median(others)
-    excess_s = fmean(others) - usual
+    excess_s = fmean(others) - usual * _disturbed(view)
     long = [other for other in others if other > usual + 3 * max(excess_s, 1e-6)]
     share = max(0.0, min(1.0, excess_s / step_s)) * view.training_share
     if share < MATTERS or not long or len(long) > RARE * len(others):
@@ -49,6 +50,12 @@ def gaps(view: View) -> Finding | None:
         practice=NO_MORE_THAN_NEEDED,
         confidence="what the loop does in a gap the profile does not tell; bytes written are of the whole run",
     )
+
+
+def _disturbed(view: View) -> float:
+    """How much neighbours on the machine lengthen the mean of a part over its median: they spare none of the parts."""
+    ratios = [fmean(each) / median(each) for name in COMPUTING if (each := view.each_step(name)) and median(each) > 0]
+    return max(1.0, min(ratios, default=1.0))
 
 
 def _saved(view: View, gaps_seen: int, steps_seen: int) -> bool:

@@ -8,7 +8,7 @@ from suffice.diagnose.practices import COSTLY_CODE
 from suffice.diagnose.view import View, bound_of, some
 from suffice.records import Finding
 
-MATTERS = 0.40  # a loss over many classes lies in `other` as well
+MATTERS = 0.25  # a loss over many classes lies in `other` as well
 
 
 def other_work(view: View) -> Finding | None:

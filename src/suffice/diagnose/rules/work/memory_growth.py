@@ -9,19 +9,21 @@ from suffice.diagnose.practices import MEMORY
 from suffice.diagnose.view import View, some
 from suffice.records import Finding, measured
 
-FEWEST_READINGS = 20
+FEWEST_READINGS = 18
 TENTHS = 10
 STEADY = 8  # of the nine steps from tenth to tenth go up
 LEAST_GIB, LEAST_RATIO = 0.2, 1.2
 
 
 def memory_growth(view: View) -> Finding | None:
-    """Resident memory tenth by tenth of the run, its first third left out, where buffers and caches fill."""
-    series = next((s for s in view.profile.series if s.name == "memory_gib" and s.rank is None), None)
-    if series is None or len(series.values) < FEWEST_READINGS:
+    """Resident memory tenth by tenth of the loop, its first third left out, where buffers and caches fill.
+
+    What is loaded before the loop, for a minute on a busy machine, is no growth.
+    """
+    read = view.readings("memory_gib")
+    if len(read) < FEWEST_READINGS:
         return None
-    third = len(series.values) // 3
-    at_s, values = series.at_s[third:], series.values[third:]
+    at_s, values = zip(*read[len(read) // 3 :], strict=True)
     size = len(values) / TENTHS
     means = [fmean(values[int(i * size) : max(int(i * size) + 1, int((i + 1) * size))]) for i in range(TENTHS)]
     rises = sum(later > earlier for earlier, later in pairwise(means))
