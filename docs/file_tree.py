@@ -20,6 +20,7 @@ OTHERS = {
     "docs/guidance.md": "Each practice of the guidance: where it is, the test that holds it, and the figure.",
     "docs/dependencies.md": "Why each dependency, and not its rivals.",
     "docs/dependencies.d/": "The same for what is vendored.",
+    "docs/reference/plan.md": "What plan.toml holds, and what may be edited in it.",
     "docs/reference/profile.md": "Every field of the JSON that suffice writes.",
     "docs/reference/settings.md": "suffice.toml, the options, the environment, the exit codes.",
     "docs/reference/tables.md": "The dated tables: columns, sources, licences, how to refresh them.",
