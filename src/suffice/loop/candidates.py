@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from suffice.change.catalog import CATALOG, proposals
 from suffice.diagnose.ladder import diagnose
+from suffice.errors import LedgerError
 from suffice.keep.ledger import Ledger
 from suffice.records import Change, Profile, Target
 
@@ -42,11 +43,14 @@ def _unpaid_compile(steps: float | None, step_s: float) -> str | None:
 
 def earlier_run(ledger: Ledger, target: Target) -> Profile | None:
     """The latest finished run of this command without a plan."""
-    for entry in ledger.entries(limit=LOOKED_BACK):
-        if (entry.command, entry.cwd, entry.state) == (target.command, target.cwd, "finished"):
-            profile = ledger.profile(entry.name)
-            if profile is not None and not any("changes" in rank.facts for rank in profile.ranks):
-                return profile
+    try:
+        for entry in ledger.entries(limit=LOOKED_BACK):
+            if (entry.command, entry.cwd, entry.state) == (target.command, target.cwd, "finished"):
+                profile = ledger.profile(entry.name)
+                if profile is not None and not any("changes" in rank.facts for rank in profile.ranks):
+                    return profile
+    except LedgerError:  # a new user has none yet
+        pass
     return None
 
 

@@ -7,6 +7,7 @@ refused with the reason; what the budget could not decide is not kept.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,13 +23,12 @@ from suffice.records import Change, Judgement, Outcome, Risk, Trial, Verdict
 TOGETHER = "together"
 NULL_PAIRS = 60
 LONG_STEPS, SEEDS = 150, 3
+LONG_BLOCK_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Terms:
-    """What a search may do: the risks it may take, its seconds (0: as long as is usual for the job), the pairs of a
-    trial, how many trials, and the seed of its coin.
-    """
+    """What a search may do: its risks, seconds (0: what is usual), pairs of a trial, number of trials, its coin's seed."""
 
     allow: frozenset[Risk] = frozenset({Risk.EXACT, Risk.NUMERIC})
     seconds: float = 0.0
@@ -111,14 +111,16 @@ class Search:
             return _refused(change, f"it is {change.risk}: allow it with --allow {change.risk}")
         if any(each.id == change.id for each in self.kept):
             return _refused(change, "the same technique is kept with other settings")
+        if self.left_s <= 0:
+            return _without_trial(change, Outcome.UNDECIDED, "no time was left for it: give more with --time")
         self.say(f"{change.name}: making it ready")
         begun_s = self.clock()
         reason = self.rig.prepare(change)
         if reason is not None:
             return _refused(change, reason, spent_s=self.clock() - begun_s)
         self.say(f"{change.name}: timing it, step by step")
-        manner = self.manners.get(change.id, Manner())
-        budget = Budget(pairs=self.terms.pairs, seconds=max(share_s, self._least_s(manner)))
+        manner = self._manner(change)
+        budget = Budget(pairs=self.terms.pairs, seconds=min(self.left_s, max(share_s, self._least_s(manner))))
         try:
             trial, seen = self._timed(change.name, change, manner, rule, budget)
         except RigError as error:
@@ -131,9 +133,16 @@ class Search:
             trial = _judged(trial, self.gate.judge(self.kept, change))
         if trial.kept:
             self.rig.keep(change)
+            self.step_s /= trial.verdict.ratio.value if trial.verdict.ratio else 1.0
         else:
             self.rig.drop(change)
         return replace(trial, spent_s=self.clock() - begun_s)
+
+    def _manner(self, change: Change) -> Manner:
+        """How the change is compared; where steps are long, fewer of them make a block."""
+        manner = self.manners.get(change.id, Manner())
+        enough = max(1, math.ceil(LONG_BLOCK_S / max(self.step_s, 1e-6)))
+        return replace(manner, block=min(manner.block, enough), warm_up=min(manner.warm_up, enough))
 
     def _least_s(self, manner: Manner) -> float:
         """Seconds for about 24 pairs: with fewer, hardly any gain could be shown."""
@@ -151,11 +160,13 @@ class Search:
         while len(self.kept) > 1:
             self.say(f"{len(self.kept)} changes together")
             seen = Pairs()
-            used = [self.manners.get(change.id, Manner()) for change in self.kept]
+            used = [self._manner(change) for change in self.kept]
             clock = "wall" if any(manner.clock == "wall" for manner in used) else "processor"
             block, warm_up = max(manner.block for manner in used), max(manner.warm_up for manner in used)
             pairs = self.rig.together(clock=clock, block=block, warm_up=warm_up, seen=seen)
-            budget = Budget(pairs=self.terms.pairs, seconds=max(self.left_s / 2, self._least_s(Manner(block=block))))
+            budget = Budget(
+                pairs=self.terms.pairs, seconds=max(self.left_s / 2, self._least_s(Manner(block=block)) / 2)
+            )
             trial = run_trial(TOGETHER, pairs, rng=self.rng, rule=self.terms.rule, budget=budget, clock=self.clock)
             if trial.kept and any(change.risk is not Risk.EXACT for change in self.kept):
                 trial = self._long_judged(trial)
@@ -166,8 +177,8 @@ class Search:
 
     def _long_judged(self, trial: Trial) -> Trial:
         """Over several seeds, as far as the budget reaches; what it does not decide has passed shorter courses."""
-        after_s = self.step_s / max(1.0, trial.verdict.ratio.value if trial.verdict.ratio else 1.0)
-        steps = int(min(LONG_STEPS, self.left_s / (2 * SEEDS * max(1e-6, self.step_s + after_s) / 2)))
+        before_s = self.step_s * (trial.verdict.ratio.value if trial.verdict.ratio else 1.0)
+        steps = int(min(LONG_STEPS, self.left_s / (SEEDS * max(1e-6, before_s + self.step_s))))
         if steps < self.gate.steps:
             return trial
         self.say(f"comparing the losses over {steps} steps and {SEEDS} seeds")
@@ -183,7 +194,11 @@ def _wall_agrees(seen: Pairs, rule: StopRule) -> bool:
 
 
 def _refused(change: Change, reason: str, *, spent_s: float = 0.0) -> Trial:
-    verdict = Verdict(outcome=Outcome.REFUSED, reason=reason, pairs=0)
+    return _without_trial(change, Outcome.REFUSED, reason, spent_s=spent_s)
+
+
+def _without_trial(change: Change, outcome: Outcome, reason: str, *, spent_s: float = 0.0) -> Trial:
+    verdict = Verdict(outcome=outcome, reason=reason, pairs=0)
     return Trial(change=change.name, verdict=verdict, plain_s=(), changed_s=(), spent_s=spent_s)
 
 

@@ -172,17 +172,20 @@ class Rig:
         switches = [self.steering.switches[change_id] for change_id in order["ids"]]
         for switch in switches:
             (switch.on if changed else switch.off)()
-        for _ in range(order["warm_up"]):
+        # A switch may find in the job that it needs longer blocks: workers have fetched ahead.
+        block = max([order["block"], *(getattr(switch, "block", 1) for switch in switches)])
+        warm_up = max([order["warm_up"], *(getattr(switch, "warm_up", 0) for switch in switches)])
+        for _ in range(warm_up):
             yield
         for _ in range(ATTEMPTS):
             before = self._events()
             begun = time.perf_counter(), time.process_time()
-            for _ in range(order["block"]):
+            for _ in range(block):
                 yield
             wall_s, processor_s = time.perf_counter() - begun[0], time.process_time() - begun[1]
             if before == self._events():
                 break
-        return [wall_s / order["block"], processor_s / order["block"]]
+        return [wall_s / block, processor_s / block]
 
     def _events(self) -> tuple[int, int]:
         """What has happened so far that makes a step unlike others: epochs begun, graphs compiled."""
