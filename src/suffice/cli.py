@@ -73,7 +73,7 @@ def measure(
 
     if not command:
         raise click.UsageError("there is no command; give it after `--`: suffice measure -- python train.py")
-    plan = _plan(plan_path, command) if plan_path is not None else None
+    plan = _plan(plan_path) if plan_path is not None else None
     line = StatusLine(sys.stderr)
     try:
         done = run_measured(
@@ -89,7 +89,7 @@ def measure(
         line.close()
     _print(done.profile)
     if plan is not None:
-        _tell_regression(plan, done.profile)
+        _tell_differences(plan, command, done.profile)
     if json_path is not None:
         _write_json(done.profile, json_path)
     from suffice.run.here import leave_as
@@ -97,22 +97,27 @@ def measure(
     leave_as(done.ended)
 
 
-def _plan(path: Path, command: Sequence[str]) -> Plan:
-    """The plan in a file; why its proof may not hold here is said."""
+def _plan(path: Path) -> Plan:
+    """The plan in a file."""
     from suffice.change.catalog import CATALOG
-    from suffice.keep.circumstances import differs, facts_of
+    from suffice.errors import PlanError
     from suffice.keep.plan_text import read
+
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"the plan {path} can't be read: {error}", hint="`suffice improve` writes one") from error
+    return read(text, CATALOG, file=str(path))
+
+
+def _tell_differences(plan: Plan, command: Sequence[str], profile: Profile) -> None:
+    """Why the plan's proof may not hold here, and whether the run was slower than proven."""
+    from suffice.keep.circumstances import differs, facts_of
+    from suffice.keep.report.compare import regressed
     from suffice.measure.machine import this_machine
 
-    plan = read(path.read_text(), CATALOG)
-    for sentence in differs(plan, facts_of(this_machine()), command):
+    for sentence in differs(plan, facts_of(this_machine(), profile), command):
         click.echo(f"suffice: {sentence}", err=True)
-    return plan
-
-
-def _tell_regression(plan: Plan, profile: Profile) -> None:
-    from suffice.keep.report.compare import regressed
-
     note = regressed(plan, profile)
     if note is not None:
         click.echo(f"suffice: {note.text}", err=True)
@@ -174,10 +179,9 @@ def improve(command: tuple[str, ...], **options: Any) -> None:
     print_search(Console(stderr=True, highlight=False), done.search)
     click.echo(f"wrote {options['plan_path']}", err=True)
     if options["page_path"] is not None:
-        from suffice.keep.report.page import write_page
+        from suffice.keep.report.page import write_search_page
 
-        after = done.search.after or done.search.before
-        write_page(after, options["page_path"], other=done.search.before, search=done.search)
+        write_search_page(done.search, options["page_path"])
         click.echo(f"wrote {options['page_path']}", err=True)
     if options["json_path"] is not None:
         _write_json(done.search, options["json_path"])

@@ -117,12 +117,14 @@ def improve(
             refused=tuple(refused),
             total=_total(diary.trials, kept),
             notes=tuple(diary.notes),
+            stays=tuple(change.name for change in kept),
+            whole_run=earlier,
         )
         plan = plan_of(
             found,
             facts_of(this_machine(), before),
             made=studio.started[:10],
-            stays=[change.name for change in kept],
+            stays=found.stays,
             evidence=evidence,
         )
         found = replace(found, plan=write(plan))

@@ -119,15 +119,12 @@ def exact_faults(baseline: Course, changed: Course) -> Iterator[Fault]:
     """What is not bitwise equal, test by test."""
     yield from faults.end(baseline, changed)
     yield from faults.inputs(baseline, baseline, changed)
-    for step, (mine, other) in enumerate(zip(changed.losses, baseline.losses, strict=False), start=1):
-        if mine != other and not (math.isnan(mine) and math.isnan(other)):
-            told = f"the loss of step {step} is {mine!r} with {changes_of(changed)} and {other!r} without it"
-            yield Fault(test="loss", sentence=f"{told}: not bitwise equal")
-            break
     large = list(faults.gradients(baseline, baseline, changed))
-    yield from large or _not_bitwise("gradients", changed, changed.gradient_errors)
+    losses, gradients = _other_losses(baseline, changed), large or _not_bitwise("gradients", changed)
+    for found in (gradients, losses) if faults.starts_alike(baseline, changed) else (losses, gradients):
+        yield from found
     large = list(faults.state(baseline, changed))
-    yield from large or _not_bitwise("state", changed, changed.state_errors)
+    yield from large or _not_bitwise("state", changed)
     yield from faults.reads(baseline, baseline, changed)
 
 
@@ -136,8 +133,9 @@ def numeric_faults(baseline: Course, twin: Course, changed: Course) -> Iterator[
     yield from faults.end(baseline, changed)
     yield from faults.inputs(baseline, twin, changed)
     yield from faults.precision(baseline, changed)
-    yield from faults.losses(baseline, twin, changed)
-    yield from faults.gradients(baseline, twin, changed)
+    losses, gradients = faults.losses(baseline, twin, changed), faults.gradients(baseline, twin, changed)
+    for found in (gradients, losses) if faults.starts_alike(baseline, changed) else (losses, gradients):
+        yield from found
     yield from faults.state(twin, changed)
     yield from faults.reads(baseline, twin, changed)
 
@@ -151,7 +149,16 @@ def stochastic_faults(pairs: Sequence[tuple[Course, Course]]) -> Iterator[Fault]
     yield from draws.frozen(pairs)
 
 
-def _not_bitwise(test: str, changed: Course, errors: Mapping[str, float]) -> Iterator[Fault]:
+def _other_losses(baseline: Course, changed: Course) -> Iterator[Fault]:
+    for step, (mine, other) in enumerate(zip(changed.losses, baseline.losses, strict=False), start=1):
+        if mine != other and not (math.isnan(mine) and math.isnan(other)):
+            told = f"the loss of step {step} is {mine!r} with {changes_of(changed)} and {other!r} without it"
+            yield Fault(test="loss", sentence=f"{told}: not bitwise equal")
+            return
+
+
+def _not_bitwise(test: str, changed: Course) -> Iterator[Fault]:
+    errors = changed.gradient_errors if test == "gradients" else changed.state_errors
     if wrong := sorted((each for each in errors if errors[each] > 0), key=lambda each: -errors[each]):
         what = f"the gradient of {faults.several(wrong)}" if test == "gradients" else faults.several(wrong)
         step = 1 if test == "gradients" else len(changed.losses)

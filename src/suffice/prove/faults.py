@@ -145,6 +145,12 @@ def reads(baseline: Course, twin: Course, changed: Course) -> Iterator[Fault]:
     yield Fault(test="reads", sentence=sentence)
 
 
+def starts_alike(baseline: Course, changed: Course) -> bool:
+    """Whether the first loss is the same: what goes wrong then comes from the way back, which is told first."""
+    first = relative_errors(baseline, changed)[:1]
+    return bool(first) and first[0] <= FIRST_FLOOR
+
+
 def relative_errors(baseline: Course, changed: Course) -> list[float]:
     """|difference| / |loss| of each step that both made; infinity where only one is a number, 0 where neither is."""
     scale = 1e-3 * max(map(abs, _finite(baseline.losses)), default=0.0)
@@ -187,10 +193,10 @@ def _worst(
 
 
 def _first_loss(baseline: Course, changed: Course) -> str:
-    error = relative_errors(baseline, changed)[:1]
-    if error and error[0] <= FIRST_FLOOR:
+    if starts_alike(baseline, changed):
         return "although the first loss is the same"
-    return f"and the first loss by {error[0]:.1e}" if error else "and no loss is known"
+    first = relative_errors(baseline, changed)[:1]
+    return f"and the first loss by {first[0]:.1e}" if first else "and no loss is known"
 
 
 def _why(error: float, changed: Course) -> str:

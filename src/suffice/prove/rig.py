@@ -119,7 +119,11 @@ class Rig:
         with _short(self.place) as short:
             self.listener.bind(f"{short}/{SOCKET}")
         self.listener.listen(1)
-        self.link = self._start()
+        try:
+            self.link = self._start()
+        except BaseException:
+            self.close()
+            raise
 
     def _start(self) -> Link:
         self.starts += 1

@@ -28,7 +28,7 @@ LONG_BLOCK_S = 0.2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Terms:
-    """What a search may do: its risks, seconds (0: what is usual), pairs of a trial, number of trials, its coin's seed."""
+    """What a search may do: risks, seconds (0: the usual), pairs of a trial, number of trials, its coin's seed."""
 
     allow: frozenset[Risk] = frozenset({Risk.EXACT, Risk.NUMERIC})
     seconds: float = 0.0

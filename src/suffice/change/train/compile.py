@@ -19,6 +19,7 @@ import os
 import shutil
 import sys
 import types
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def prepare(job: Any, settings: dict[str, Any]) -> Compile:
         job.refuse("torch {} can't compile a module in place".format(torch.__version__))
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         job.refuse("compiling with several ranks has not been tried")
-    if any(hasattr(m, "_orig_mod") for root in roots for m in root.modules()):
+    if any(hasattr(m, "_orig_mod") or _compiled_in_place(m) for root in roots for m in root.modules()):
         job.refuse("the job compiles already")
     if any(isinstance(root, torch.jit.ScriptModule) for root in roots):
         job.refuse("the model is compiled by TorchScript")
@@ -66,7 +67,7 @@ def prepare(job: Any, settings: dict[str, Any]) -> Compile:
             job.refuse("there is no Triton, which compiles for a GPU")
     elif shutil.which(os.environ.get("CXX", "")) is None and not any(shutil.which(name) for name in COMPILERS):
         job.refuse("there is no compiler for C++ (g++)")
-    dynamo = _imported(job, "torch._dynamo.utils")
+    dynamo = _compiler(job)
     if dynamo.counters["stats"]["unique_graphs"] and not _metrics(dynamo):
         job.refuse("the job compiles already")
     return Compile(job, dynamo, settings)
@@ -79,6 +80,7 @@ class Compile:
         self.torch = job.torch
         self.dynamo = dynamo
         self.cache = os.path.join(job.scratch, "inductor")
+        self.early = getattr(_module("torch._functorch.config"), "force_non_lazy_backward_lowering", None)
         self.options = {"fallback_random": True} if settings.get("fallback_random") else None
         self.calls = job.calls(job.roots(), self._call, innermost=True)
         self.compiled: dict[int, Callable[..., Any] | None] = {}
@@ -88,11 +90,13 @@ class Compile:
     def on(self) -> None:
         """Between two steps."""
         os.environ.setdefault(CACHE, self.cache)
+        self._compile_backward_early(True)
         self.calls.on()
 
     def off(self) -> None:
         """Between two steps."""
         self.calls.off()
+        self._compile_backward_early(self.early)
         if os.environ.get(CACHE) == self.cache:
             del os.environ[CACHE]
 
@@ -107,6 +111,11 @@ class Compile:
             told["fault"] = self.faults[0]
         return told
 
+    def _compile_backward_early(self, wanted: bool | None) -> None:
+        """Together with the forward pass: what fails there can be caught, but not in the job's own backward pass."""
+        if self.early is not None:
+            _module("torch._functorch.config").force_non_lazy_backward_lowering = wanted
+
     def _call(self, module: Any, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if not self.torch.is_grad_enabled():
             return call(*args, **kwargs)
@@ -118,7 +127,8 @@ class Compile:
             return call(*args, **kwargs)
         try:
             return compiled(*args, **kwargs)
-        except sys.modules["torch._dynamo.exc"].TorchDynamoException as error:
+        # Where the job has made errors of warnings, the compiler's are not the job's.
+        except (sys.modules["torch._dynamo.exc"].TorchDynamoException, Warning) as error:
             self.compiled[key] = None
             self.faults.append("{}: {}".format(type(error).__name__, str(error).strip().splitlines()[0]))
         return call(*args, **kwargs)
@@ -147,17 +157,32 @@ def _metrics(dynamo: Any) -> list[Any]:
     return [each for each in tell() if str(getattr(each, "co_name", "")).startswith(NAME)]
 
 
+def _compiled_in_place(module: Any) -> bool:
+    """Whether something stands in for its call that is not of ours."""
+    here = module.__dict__.get("_compiled_call_impl")
+    while hasattr(here, "inner"):
+        here = here.inner
+    return here is not None
+
+
 def _importable(name: str) -> bool:
     from importlib.util import find_spec
 
     return find_spec(name) is not None
 
 
-def _imported(job: Any, name: str) -> Any:
-    from importlib import import_module
-
+def _compiler(job: Any) -> Any:
+    """`torch._dynamo.utils`, once all that compiling needs has been imported, with the warnings that this gives."""
     try:
-        import_module("torch._inductor")
-        return import_module(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            job.torch.compile(lambda: None)
+            return _module("torch._dynamo.utils")
     except Exception as error:  # a Python that is too new, a broken installation
         return job.refuse("torch can't compile here: {}".format(error))
+
+
+def _module(name: str) -> Any:
+    from importlib import import_module
+
+    return import_module(name)

@@ -25,6 +25,8 @@ BF16_PROCESSORS = (
     "Neoverse V2",
     "Neoverse V3",
 )
+# What the kernel calls such units; a hypervisor may hide them.
+BF16_FLAGS = frozenset(("avx512_bf16", "amx_bf16", "amx_tile", "bf16"))
 
 
 def wide_precision(view: View) -> Finding | None:
@@ -50,7 +52,7 @@ def wide_precision(view: View) -> Finding | None:
         practice=PRECISION,
         cures=cures,
         confidence=None
-        if view.on_gpu
+        if view.on_gpu or view.profile.machine.get("processor_flags") is not None
         else "a hypervisor may hide the units: its flags are not in the profile, and emulated bf16 is slower",
     )
 
@@ -67,5 +69,10 @@ def _on_gpu(view: View) -> tuple[str, tuple[str, ...]] | None:
 
 
 def _on_processor(view: View) -> tuple[str, tuple[str, ...]] | None:
-    name = view.profile.machine.get("processor")
-    return (f"{name} has units for bf16", ("mixed-precision",)) if name in BF16_PROCESSORS else None
+    name, flags = (view.profile.machine.get(each) for each in ("processor", "processor_flags"))
+    has_units = name in BF16_PROCESSORS if flags is None else bool(BF16_FLAGS & set(flags))
+    return (
+        (f"{name or 'the processor'} has units for bf16", ("mixed-precision", "matmul-precision"))
+        if has_units
+        else None
+    )

@@ -1,0 +1,192 @@
+"""Studies of data sets -> a store that fits them, and a memo for each function that was chosen."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from .calls import stamp_of
+from .dependencies import Dependencies, changed
+from .memo import Memo, Owner
+from .store import SLOT_BYTES, TABLE_AT, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from .choice import Chosen
+    from .memo import Shelf
+    from .study import Study
+
+FORMAT = 1  # of what is kept; raised when keys or values change their meaning
+LIBRARIES = ("torch", "numpy", "pillow", "torchvision", "opencv-python", "opencv-python-headless", "simplejpeg")
+MOST_SLOTS = 1 << 24
+SLACK = 1.25  # samples differ in size, and few were looked at
+SLACK_BYTES = 8 << 20
+FILES_KEPT = 4
+FILES_LOOKED_AT = 256
+UNKNOWN_ITEMS = 100_000
+
+
+def versions() -> str:
+    """What else the same code could give other results with."""
+    told = [f"{FORMAT} {sys.implementation.name} {'.'.join(map(str, sys.version_info[:3]))} {sys.byteorder}"]
+    for name in LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            told.append(f"{name} {metadata.version(name)}")
+    return ", ".join(told)
+
+
+def digest_of(*told: Any) -> str:
+    """A short name for what can be written as JSON."""
+    return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+class Ground:
+    """What the results of one study's functions rest on, as it was first."""
+
+    def __init__(self, torch: Any, study: Study) -> None:
+        self.torch = torch
+        self.volatile = study.volatile
+        self.functions = [each.function for each in study.chosen]
+        self.objects = study.objects if any(each.owners for each in study.chosen) else {}
+        self.by_index = bool(self.objects) and not all(each.files for each in study.chosen)
+        self.first = self.now()
+
+    def now(self) -> dict[str, str]:
+        """A quick look at it."""
+        state = Dependencies(self.torch, self.functions, self.objects, quick=True).snapshot()
+        if self.by_index:
+            state.update(file_stamps(self.objects))
+        return {name: digest for name, digest in state.items() if name not in self.volatile}
+
+    def changed(self) -> list[str]:
+        """What of it is no longer as it was."""
+        return changed(self.first, self.now())
+
+
+def thorough(torch: Any, functions: Iterable[Any], objects: Mapping[str, Any], volatile: set[str]) -> tuple[str, bool]:
+    """A digest of all that functions and objects rest on, and whether it holds in this process alone."""
+    dependencies = Dependencies(torch, functions, objects, quick=False)
+    state = {name: told for name, told in dependencies.snapshot().items() if name not in volatile}
+    return digest_of(state), bool(dependencies.opaque)
+
+
+def file_stamps(objects: Mapping[str, Any]) -> dict[str, str]:
+    """Size and time of files that the attributes of objects name, of some evenly spaced ones."""
+    stamps = {}
+    for name, thing in objects.items():
+        for attribute, value in list(vars(thing).items()):
+            if not isinstance(value, (list, tuple)) or not value:
+                continue
+            some = [value[len(value) * i // FILES_LOOKED_AT] for i in range(FILES_LOOKED_AT)]
+            paths = [each[0] if isinstance(each, (list, tuple)) and each else each for each in some]
+            found = [stamp_of(each) for each in dict.fromkeys(p for p in paths if isinstance(p, (str, os.PathLike)))]
+            if any(found):
+                stamps[f"a file that {name}.{attribute} names"] = digest_of(found)
+    return stamps
+
+
+class Layout:
+    """What is to be memoised for some studies, and the `fingerprint` of what the keys mean.
+
+    It is `private` if no other process may read the results, because what they rest on can't be recognised there.
+    """
+
+    def __init__(self, torch: Any, studies: Sequence[Study]) -> None:
+        self.drafts: dict[Any, tuple[str, list[int], dict[int, Owner]]] = {}
+        self.private = False
+        doubtful = [function for study in studies for function in study.doubtful]
+        for study in studies:
+            for each in study.chosen:
+                if each.function not in doubtful:
+                    self._add(torch, study, each)
+        told = [[prefix, sorted(o.name for o in owners.values())] for prefix, _, owners in self.drafts.values()]
+        self.fingerprint = digest_of(versions(), told, os.urandom(8).hex() if self.private else "")
+
+    def _add(self, torch: Any, study: Study, each: Chosen) -> None:
+        prefix, private = thorough(torch, [each.function], {}, study.volatile)
+        known, files, owners = self.drafts.get(each.function, (prefix, each.files, {}))
+        self.private |= private
+        if each.owners:
+            state, private = thorough(torch, [], from_root(study), study.volatile)
+            self.private |= private
+            for path in each.owners:
+                volatile = [name[len(path) + 1 :] for name in study.volatile if name.startswith(path + ".")]
+                thing = study.objects[path]
+                owners[id(thing)] = Owner(thing, digest_of(state, path.partition(".")[2]), path, volatile)
+        self.drafts[each.function] = known, [place for place in files if place in each.files], owners
+
+    def memos(self, shelf: Shelf) -> list[Memo]:
+        """The memos, with nothing put in yet."""
+        return [Memo(shelf, function, *draft) for function, draft in self.drafts.items()]
+
+
+def from_root(study: Study) -> dict[str, Any]:
+    """The study's objects, named as in every process: without what the data set is called in reports."""
+    return {path.partition(".")[2]: thing for path, thing in study.objects.items()}
+
+
+def open_store(job: Any, studies: Sequence[Study], layout: Layout, *, in_file: bool) -> Store:
+    """A store with room for all results of the chosen, as far as there is room for it.
+
+    Raises:
+        OSError: if the file can't be made.
+        ValueError: if there is no room.
+    """
+    entries, size = 0.0, 0.0
+    for study in studies:
+        count = _items(study.loader)
+        entries += sum(each.calls * count for each in study.chosen)
+        size += sum(each.calls * count * (each.size + 2 * SLOT_BYTES) for each in study.chosen)
+    slots = 1024
+    while slots < min(MOST_SLOTS, 2.2 * entries):
+        slots *= 2
+    capacity = int(TABLE_AT + slots * SLOT_BYTES + SLACK * size + SLACK_BYTES)
+    most = job.scratch_bytes if in_file else job.memory_bytes
+    path = os.path.join(job.scratch, f"samples-{layout.fingerprint}.suffice") if in_file else None
+    if path is not None:
+        clear_away(job.scratch, path)
+    store = Store(path, layout.fingerprint.encode(), slots, min(capacity, most))
+    if path is not None and layout.private:
+        os.unlink(path)  # it goes with the last process that has it open
+        os.unlink(path + ".lock")
+    return store
+
+
+def _items(loader: Any) -> int:
+    try:
+        return len(loader.dataset)
+    except TypeError:
+        try:
+            return len(loader.sampler)
+        except TypeError:
+            return UNKNOWN_ITEMS
+
+
+def clear_away(folder: str, but: str) -> None:
+    """Remove the oldest stores that nobody uses, so that only some are left."""
+    names = [name for name in os.listdir(folder) if name.startswith("samples-") and name.endswith(".suffice")]
+    paths = sorted((os.path.join(folder, name) for name in names), key=_changed_at, reverse=True)
+    for path in [each for each in paths if each != but][FILES_KEPT - 1 :]:
+        with contextlib.suppress(OSError):
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # who uses it holds a shared one
+                os.unlink(path)
+                os.unlink(path + ".lock")
+            finally:
+                os.close(file)
+
+
+def _changed_at(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0

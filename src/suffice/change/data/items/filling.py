@@ -1,0 +1,57 @@
+"""A loader and memos at work -> its items read ahead by processes of their own, which fill what all share."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from . import apart
+from .tracing import read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from .memo import Memo
+
+PROCESSES = 16
+MOST = 10_000_000
+GRACE_S = 10.0
+
+
+def fill(job: Any, loader: Any, memos: Sequence[Memo], seconds: float) -> bool:
+    """Read every item that the loader may ask for, within that time; whether all were read."""
+    count = max(1, min(job.processors, PROCESSES))
+    until = time.monotonic() + seconds
+
+    def part(place: int) -> bool:
+        for memo in memos:
+            memo.stand_in.put_in()
+        for index in itertools.islice(indices_of(loader), place, None, count):
+            if time.monotonic() > until:
+                return False
+            read(loader.dataset, index)
+        return True
+
+    children = [apart.Apart(job.torch, functools.partial(part, i), seconds + GRACE_S) for i in range(count)]
+    done = []
+    for child in children:
+        try:
+            done.append(child.answer())
+        except apart.Failed:
+            done.append(False)
+    return all(done)
+
+
+def indices_of(loader: Any) -> Any:
+    """All indices that the loader may ask for; for a process of our own, since some samplers draw."""
+    samplers: Any = sys.modules["torch.utils.data"]
+    usual = type(loader.sampler) in (samplers.RandomSampler, samplers.SequentialSampler)
+    if loader.batch_sampler is not None and type(loader.batch_sampler) is samplers.BatchSampler and usual:
+        return iter(range(len(loader.dataset)))
+    asked = iter(loader._index_sampler)
+    flat = asked if loader.batch_sampler is None else itertools.chain.from_iterable(asked)
+    return itertools.islice(flat, MOST)

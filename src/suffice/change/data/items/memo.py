@@ -1,0 +1,172 @@
+"""A function whose results repeat -> the same results from a store; now and then one is worked out again and compared.
+
+A call is known by what the function is, by its arguments, and by size and time of the files that these name. Whatever
+goes wrong with the store, the caller gets what the function returns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+from .calls import StandIn, key_of, stamp_of
+from .store import MISSING
+from .values import Draft, NotKeepable, Reader, bits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
+
+    from .board import Board
+    from .generators import Generators
+    from .store import Store
+
+COUNTS = ("hits", "hit_ns", "misses", "miss_ns", "filled", "checked", "bypassed")
+CHECK_EVERY = 200
+SCALARS = (int, float, bool, str, type(None))
+
+
+class Shelf:
+    """What the memos of one change share: the store, the board, the generators of the job."""
+
+    def __init__(self, torch: Any, store: Store, board: Board, generators: Generators) -> None:
+        self.torch = torch
+        self.store = store
+        self.board = board
+        self.generators = generators
+        self.reader = Reader(torch)
+        self.local = threading.local()
+
+
+class Owner:
+    """An object that has memoised methods: `name` tells its state, `volatile` are attributes that reading changes."""
+
+    def __init__(self, thing: Any, name: str, shown: str, volatile: Iterable[str]) -> None:
+        try:
+            self.thing: Callable[[], Any] = weakref.ref(thing)
+        except TypeError:
+            self.thing = lambda: thing
+        self.name = name
+        self.shown = shown
+        self.volatile = frozenset(volatile)
+        self.first = self.plain(thing)
+
+    def plain(self, thing: Any) -> list[Any]:
+        """The plain attributes, which are cheap enough to be looked at in every call."""
+        return [
+            (name, value)
+            for name, value in thing.__dict__.items()
+            if type(value) in SCALARS and name not in self.volatile
+        ]
+
+
+class Memo:
+    """One function. `prefix` names what it depends on, `files` are the places of arguments that name files.
+
+    `owners` are the objects whose method it may be, by their ids; none for a function that is no method.
+    """
+
+    def __init__(
+        self, shelf: Shelf, function: Any, prefix: str, files: Sequence[int], owners: Mapping[int, Owner]
+    ) -> None:
+        self.shelf = shelf
+        self.name = f"{function.__module__}.{function.__qualname__}"
+        self.prefix = prefix
+        self.files = tuple(files)
+        self.owners = dict(owners)
+        self.known = {address: owner.name for address, owner in owners.items()}
+        self.stand_in = StandIn(function, self.call)
+        self.until_check = CHECK_EVERY // 2
+        self.turn = os.getpid()
+
+    def call(self, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What `original` returns for these arguments, from the store where it is there."""
+        shelf = self.shelf
+        if not shelf.board.on or getattr(shelf.local, "busy", False):
+            return original(*args, **kwargs)
+        begun = time.perf_counter_ns()
+        key = None
+        try:
+            key = self._key(args, kwargs)
+            value = MISSING if key is None else shelf.store.get(key, shelf.reader)
+        except Exception as error:
+            shelf.board.give_up(f"the cache failed: {type(error).__name__}: {error}")
+            value, key = MISSING, None
+        if key is None:
+            shelf.board.count("bypassed")
+            return original(*args, **kwargs)
+        if value is not MISSING:
+            self.until_check -= 1
+            if not self.until_check:
+                return self._checked(original, args, kwargs, value)
+            shelf.board.count_timed("hits", begun)
+            return value
+        return self._fill(original, args, kwargs, key, begun)
+
+    def _fill(self, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: bytes, begun: int) -> Any:
+        shelf = self.shelf
+        shelf.local.busy = True  # what is below is kept as a part of this
+        try:
+            value = original(*args, **kwargs)
+        finally:
+            shelf.local.busy = False
+        try:
+            if not shelf.store.full and shelf.store.put(key, Draft(shelf.torch, value)):
+                shelf.board.count("filled")
+        except NotKeepable:
+            pass
+        except Exception as error:
+            shelf.board.give_up(f"the cache failed: {type(error).__name__}: {error}")
+        shelf.board.count_timed("misses", begun)
+        return value
+
+    def _checked(self, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any], kept: Any) -> Any:
+        """Work it out again, as if nobody had, and compare; what is worked out is what the job gets."""
+        self.turn = (self.turn * 1103515245 + 12345) % 2**31
+        self.until_check = 1 + CHECK_EVERY // 2 + self.turn // 65536 % CHECK_EVERY
+        shelf = self.shelf
+        shelf.board.count("checked")
+        before = shelf.generators.state()
+        shelf.local.busy = True
+        try:
+            fresh = original(*args, **kwargs)
+        finally:
+            shelf.local.busy = False
+        try:
+            moved = shelf.generators.moved(before)
+            if moved:
+                shelf.board.give_up(f"{self.name} draws from {moved} after all")
+            elif bits(shelf.torch, fresh) != bits(shelf.torch, kept):
+                shelf.board.give_up(f"{self.name} returned something else than before for the same arguments")
+        except Exception as error:
+            shelf.board.give_up(f"{self.name} could not be checked: {type(error).__name__}: {error}")
+        return fresh
+
+    def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
+        if self.owners and not self._guarded(args[0] if args else None):
+            return None
+        told = key_of(args, kwargs, self.known)
+        if told is None:
+            return None
+        for place in self.files:
+            stamp = stamp_of(args[place]) if place < len(args) else ""
+            if not stamp:
+                return None
+            told += "\0" + stamp
+        return hashlib.blake2b((self.prefix + told).encode(errors="surrogatepass"), digest_size=16).digest()
+
+    def _guarded(self, self_object: Any) -> bool:
+        """Whether the object is one that we know, with its plain attributes as they were when we first met it."""
+        owner = self.owners.get(id(self_object))
+        if owner is None or owner.thing() is not self_object:
+            return False
+        plain = owner.plain(self_object)
+        if plain != owner.first:
+            names = sorted({name for name, _ in set(plain) ^ set(owner.first)})
+            self.shelf.board.give_up(f"{owner.shown} changed while it was read: {', '.join(names)}")
+            return False
+        return True

@@ -1,0 +1,168 @@
+"""Functions that an item calls -> whether their results repeat, can be kept, and are worth it.
+
+Three tests together, in processes of their own: the states of all generators before and after each call (a draw counts
+even where the result happened not to change), the bits of a second reading in another order under other seeds, and the
+digest of the data set's state. What none finds is looked for while the results are in use (`memo`).
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from typing import TYPE_CHECKING
+
+from .calls import StandIn, key_of
+from .dependencies import Dependencies, Walk, changed
+from .generators import GLOBAL, Generators, is_generator
+from .tracing import read, some_indices
+from .values import Draft, NotKeepable, bits, memory_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from .memo import Memo
+
+    Answer = dict[str, Any]
+
+RECORDS = 400
+READ_AGAIN = 4
+GENERATORS = 16
+DEPTH = 8
+
+
+def probe(torch: Any, loader: Any, functions: Sequence[Any], known: Mapping[int, Any], plan: Answer) -> Answer:
+    """Read items, some of them twice, and listen to the functions.
+
+    `known`: objects by id -> (name, object). `plan`: `items` how many, `most` of how many, `reverse`, `seed`. Returns
+    for each function its calls by argument, the fingerprints of the items, how much of its time a second reading took,
+    and which state reading changed.
+    """
+    generators = Generators(torch, found_generators(torch, known))
+    names = {address: name for address, (name, _) in known.items()}
+    objects = dict(known.values())
+    probes = [_Probe(torch, generators, function, names) for function in functions]
+    state = Dependencies(torch, functions, objects, quick=True)
+    order = list(enumerate(some_indices(loader, plan["most"])[: plan["items"]]))
+    order = order[::-1] if plan["reverse"] else order
+    before = state.snapshot()
+    for each in probes:
+        each.stand_in.put_in()
+    items = read_items(torch, loader.dataset, order, generators, plan["seed"])
+    again = read_items(torch, loader.dataset, order[:READ_AGAIN], generators, plan["seed"])
+    for each in probes:
+        each.stand_in.take_out()
+    return {
+        "functions": [each.told() for each in probes],
+        "items": items["bits"],
+        "again": again["seconds"] / max(1e-9, items["seconds"] * len(again["bits"]) / len(items["bits"])),
+        "item_s": items["seconds"] / len(items["bits"]),
+        "volatile": changed(before, state.snapshot()),
+    }
+
+
+def read_items(torch: Any, dataset: Any, order: Sequence[Any], generators: Generators, seed: int) -> Answer:
+    """Fingerprints of items, each read under a seed of its own, and of the generators' states after each."""
+    told: dict[str, str] = {}
+    begun = time.perf_counter()
+    for place, index in order:
+        generators.seed(seed + place)
+        item = read(dataset, index)
+        told[str(place)] = item_bits(torch, item) + item_bits(torch, generators.state()[:GLOBAL])
+    return {"bits": told, "seconds": time.perf_counter() - begun}
+
+
+def read_through(torch: Any, loader: Any, memos: Sequence[Memo], plan: Answer) -> Answer:
+    """The same with the memos at work; what they keep lies in memory that all processes share."""
+    generators = Generators(torch)
+    order = list(enumerate(some_indices(loader, plan["most"])[: plan["items"]]))
+    for memo in memos:
+        memo.stand_in.put_in()
+    return read_items(torch, loader.dataset, order, generators, plan["seed"])
+
+
+def found_generators(torch: Any, known: Mapping[int, Any]) -> list[Any]:
+    """The generators of the job, as far as they can be found."""
+    found = [each for each in gc.get_objects() if is_generator(torch, each)]
+    for _, thing in known.values():
+        found += [each for each in vars(thing).values() if is_generator(torch, each)]
+    return list({id(each): each for each in found}.values())[:GENERATORS]
+
+
+def item_bits(torch: Any, item: Any) -> str:
+    """A fingerprint of any item; of what can't be kept, by its attributes."""
+    try:
+        return bits(torch, item)
+    except NotKeepable:
+        walk = Walk(torch, quick=False)
+        walk.feed(item, DEPTH)
+        return walk.hash.hexdigest()
+
+
+class _Probe:
+    """Listens to one function."""
+
+    def __init__(self, torch: Any, generators: Generators, function: Any, names: Mapping[int, str]) -> None:
+        self.torch = torch
+        self.generators = generators
+        self.names = names
+        self.stand_in = StandIn(function, self.call)
+        self.calls: dict[str, list[str]] = {}
+        self.memory: dict[str, set[Any]] = {}
+        self.kept: list[Any] = []
+        self.moved = self.unkeepable = ""
+        self.own_memory = False
+        self.seconds = 0.0
+        self.bytes = self.count = 0
+        self.owners: set[str] = set()
+
+    def call(self, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call, and write down what is to be known of it."""
+        key = key_of(args, kwargs, self.names)
+        if key is None or self.count >= RECORDS:
+            return original(*args, **kwargs)
+        before = self.generators.state()
+        begun = time.perf_counter()
+        value = original(*args, **kwargs)
+        self.seconds += time.perf_counter() - begun
+        self.count += 1
+        self.moved = self.moved or self.generators.moved(before)
+        if args and id(args[0]) in self.names:
+            self.owners.add(self.names[id(args[0])])
+        self._look_at(key, value)
+        return value
+
+    def _look_at(self, key: str, value: Any) -> None:
+        try:
+            draft = Draft(self.torch, value)
+            self.calls.setdefault(key, []).append(bits(self.torch, value))
+        except NotKeepable as why:
+            self.unkeepable = self.unkeepable or str(why)
+            return
+        self.bytes += len(draft.text) + draft.size
+        self.kept.append(value)  # what is freed could be handed out again by the allocator
+        places = {memory_of(each) for each in _leaves(value)} - {None}
+        self.own_memory = self.own_memory or bool(places & self.memory.setdefault(key, set()))
+        self.memory[key] |= places
+
+    def told(self) -> Answer:
+        """What was heard, in JSON."""
+        each = max(1, self.count)
+        return {
+            "calls": self.calls,
+            "count": self.count,
+            "moved": self.moved,
+            "unkeepable": self.unkeepable,
+            "own_memory": self.own_memory,
+            "call_s": self.seconds / each,
+            "bytes": self.bytes / each,
+            "owners": sorted(self.owners),
+        }
+
+
+def _leaves(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [leaf for each in value.values() for leaf in _leaves(each)]
+    if isinstance(value, (list, tuple)):
+        return [leaf for each in value for leaf in _leaves(each)]
+    return [value]

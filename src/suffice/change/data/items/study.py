@@ -1,0 +1,161 @@
+"""A loader -> the calls of its data set whose results may be kept, found and tested in processes of their own."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING
+
+from . import apart, probing, tracing
+from .choice import Chosen, choose, covered, doubtful, may_be_touched
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from .memo import Memo
+
+    Answer = dict[str, Any]
+
+ITEMS = 12
+TRACE_S = 0.3  # how long reading for the trace may take, once enough was read
+LIMIT_S = 60.0  # of one process
+OBJECTS = 64
+DEPTH = 3
+SEEDS = 1000, 777_000
+
+
+class Study:
+    """What was found out about one loader's data set; `reason` says why nothing is chosen, if so.
+
+    `objects` are the data set and what it consists of, by the names under which they are reported.
+    """
+
+    def __init__(self, torch: Any, loader: Any, name: str) -> None:
+        self.torch = torch
+        self.loader = loader
+        self.objects = objects_of(torch, loader.dataset, name)
+        self.chosen: list[Chosen] = []
+        self.doubtful: list[Any] = []
+        self.reason = ""
+        self.volatile: set[str] = set()
+        self.item_s = 0.0
+        self.items = 0
+        self.reference: Answer = {}
+
+    def carry_out(self, live: Sequence[Memo] = (), before: Sequence[Chosen] = ()) -> None:
+        """Find what can be kept; `live` are memos at work, set aside where we look, `before` what was chosen elsewhere.
+
+        Raises:
+            apart.Failed: if the samples can't be read in a process of their own.
+        """
+        known = {id(thing): (name, thing) for name, thing in self.objects.items()}
+        names = {address: name for address, (name, _) in known.items()}
+
+        def traced() -> Answer:
+            _set_aside(live)
+            return tracing.trace(self.loader, names, TRACE_S, ITEMS)
+
+        trace = apart.run(self.torch, traced, LIMIT_S)
+        functions = _resolve(trace)
+        self.item_s, self.items = trace["item_s"], trace["items"]
+        self.chosen = covered(trace, functions, before)
+        if not functions:
+            self.reason = "what takes long is done in no function that could be told apart by its arguments"
+        elif not self.chosen:
+            self._probe(trace, functions, known, live)
+
+    def _probe(self, trace: Answer, functions: Sequence[Any], known: dict[int, Any], live: Sequence[Memo]) -> None:
+        def probed(reverse: bool, seed: int) -> Answer:  # noqa: FBT001 - private
+            _set_aside(live)
+            plan = {"items": self.items, "most": ITEMS, "reverse": reverse, "seed": seed}
+            return probing.probe(self.torch, self.loader, functions, known, plan)
+
+        children = [
+            apart.Apart(self.torch, functools.partial(probed, reverse, seed), LIMIT_S)
+            for reverse, seed in zip((False, True), SEEDS)
+        ]
+        answers = apart.answers(children)
+        self.volatile = {*answers[0]["volatile"], *answers[1]["volatile"]}
+        self.reference = answers[0]["items"]
+        self.doubtful = doubtful(functions, answers[0], answers[1])
+        self.chosen, self.reason = choose(trace, functions, answers[0], answers[1])
+
+    def told(self) -> Answer:
+        """What was found out, in JSON."""
+        return {
+            "chosen": [{**each.told(), "function": tracing.reference(each.function)} for each in self.chosen],
+            "doubtful": [tracing.reference(each) for each in self.doubtful],
+            "volatile": sorted(self.volatile),
+            "item_s": self.item_s,
+            "reason": self.reason,
+        }
+
+    def remember(self, told: Answer) -> bool:
+        """Take over what an earlier process found out of the same; whether there is such, with all of its functions."""
+        if not told:
+            return False
+        chosen = [(tracing.find(each["function"]), each) for each in told["chosen"]]
+        doubtful = [tracing.find(each) for each in told["doubtful"]]
+        if any(function is None for function, _ in chosen) or None in doubtful:
+            return False
+        self.chosen, self.doubtful = [Chosen(function, each) for function, each in chosen], doubtful
+        self.volatile, self.item_s, self.reason = set(told["volatile"]), told["item_s"], told["reason"]
+        return True
+
+    def equal_through(self, memos: Sequence[Memo]) -> str:
+        """Read the items through the memos, once to fill them and once from them; why not equal to the plain ones."""
+        plan = {"items": self.items, "most": ITEMS, "seed": SEEDS[0]}
+        for _ in range(2):
+            told = apart.run(self.torch, lambda: probing.read_through(self.torch, self.loader, memos, plan), LIMIT_S)
+        differing = [place for place, bits in self.reference.items() if told["bits"].get(place) != bits]
+        if not differing:
+            return ""
+        return f"{len(differing)} of {len(self.reference)} samples came out differently with the results kept"
+
+
+def objects_of(torch: Any, dataset: Any, name: str) -> dict[str, Any]:
+    """The data set, and the objects with attributes that it consists of, named by the way that leads to them."""
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+    waiting = [(name, dataset, 0)]
+    while waiting and len(found) < OBJECTS:
+        path, thing, depth = waiting.pop(0)
+        if id(thing) in seen or not _consists_of_attributes(torch, thing):
+            continue
+        seen.add(id(thing))
+        found[path] = thing
+        for attribute, value in list(vars(thing).items()) if depth < DEPTH else ():
+            waiting.append((f"{path}.{attribute}", value, depth + 1))
+            if isinstance(value, (list, tuple)) and len(value) <= OBJECTS:
+                waiting += [(f"{path}.{attribute}[{i}]", each, depth + 1) for i, each in enumerate(value)]
+    return found
+
+
+def _consists_of_attributes(torch: Any, thing: Any) -> bool:
+    kind = type(thing)
+    if isinstance(thing, (torch.Tensor, torch.Generator, type)) or not isinstance(
+        getattr(thing, "__dict__", None), dict
+    ):
+        return False
+    return kind.__module__ not in ("builtins", "types", "functools", "_thread", "random", "numpy")
+
+
+def _resolve(trace: Answer) -> list[Any]:
+    """The functions that the nodes name; each node's `function` becomes its place among them, or None."""
+    functions: list[Any] = []
+    for node in trace["nodes"]:
+        function = None if node["function"] is None or not node["plain"] else tracing.find(node["function"])
+        if function is None or not may_be_touched(function):
+            node["function"] = None
+            continue
+        if function not in functions:
+            functions.append(function)
+        node["function"] = functions.index(function)
+    return functions
+
+
+def _set_aside(live: Sequence[Memo]) -> None:
+    sys.setprofile(None)
+    for memo in live:
+        memo.stand_in.take_out()
