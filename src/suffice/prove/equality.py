@@ -10,7 +10,7 @@ A course is made by `agent/rig/course`: of 20 steps and more for `judge_exact` a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean, stdev
 
