@@ -33,7 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FAULTS = ROOT / "bench" / "faults"
 PYTHON = sys.executable
 NEIGHBOUR = "while True: pass"
-CONTENDED = 0.5  # processors that neighbours use
+TRIES = 3
+CONTENDED, ALONE = 0.5, 0.75  # processors that neighbours use
 
 
 def measured(job, seconds, home):
@@ -66,6 +67,24 @@ def measured(job, seconds, home):
         profile = fold(folder / "record", Peaks(Home(folder=home).peaks))
     busy_s = sum(getattr(psutil.cpu_times(), n) - getattr(before, n) for n in ("user", "nice", "system"))
     return profile, max(0.0, busy_s - profile.figures["processor_s"].value) / took_s
+
+
+def as_planted(job, seconds, home):
+    """The same, again if neighbours took the processor whose being free was planted; and how often it was tried."""
+    tries, others = 0, float("inf")
+    while tries == 0 or (job.free and others > ALONE and tries < TRIES):
+        if job.free:
+            wait_until_free()
+        profile, others = measured(job, seconds, home)
+        tries += 1
+    return profile, others, tries
+
+
+def wait_until_free():
+    """Wait until the machine has a processor to spare, for a minute or two at most."""
+    for _ in range(40):
+        if psutil.cpu_percent(interval=3) <= 100 * (1 - 1 / os.cpu_count()):
+            return
 
 
 def limit_memory(record, multiple):
@@ -110,9 +129,9 @@ def main():
     print(f"{'job':34s} right  expected                     found                        bound  neighbours")
     with tempfile.TemporaryDirectory() as home:
         for job in jobs:
-            profile, others = measured(job, arguments.seconds, Path(home))
+            profile, others, tries = as_planted(job, arguments.seconds, Path(home))
             found = diagnose(profile)
-            rows.append(row(job, found, others))
+            rows.append(row(job, found, others, tries))
             show(rows[-1])
             if arguments.keep:
                 keep(profile, arguments.keep / f"{job.program.split('/')[-1].replace(' ', '_')}_{job.neighbours}.json")
@@ -125,7 +144,7 @@ def main():
         write(arguments, rows, score)
 
 
-def row(job, found, others):
+def row(job, found, others, tries):
     """What is kept of a run of a job."""
     wanted = expected(job, others)
     right, named = judged(found, *wanted)
@@ -140,6 +159,7 @@ def row(job, found, others):
         "sentence": found.sentence,
         "findings": [{"id": f.id, "bound": round(f.bound, 3), "cures": f.cures} for f in found.findings],
         "neighbours_processors": round(others, 2),
+        "tries": tries,
     }
 
 

@@ -14,9 +14,10 @@ class Job:
     `processors` is how many of the machine's the job may use, by affinity; None for all. With one, and so with one
     thread, neighbours on a shared machine can slow a job but plant no fault of their own in it. Where a job needs two,
     and its right diagnosis depends on what neighbours do, `if_contended` are the first cures that are right while
-    neighbours use a good part of them. `neighbours` programs are started beside it. `memory_limit` is the limit that is
-    written into the record of the run, as a multiple of what the job took: a real one could end other programs of a
-    shared machine.
+    neighbours use a good part of them. `free` says that it is only planted while a processor is free: the bench waits
+    for that, and says how often it tried. `neighbours` programs are started beside it. `memory_limit` is the limit
+    that is written into the record of the run, as a multiple of what the job took: a real one could end other programs
+    of a shared machine.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Job:
     cures: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
     processors: int | None = None
+    free: bool = False
     if_contended: tuple[str, ...] | None = None
     neighbours: int = 0
     memory_limit: float | None = None
@@ -68,6 +70,7 @@ JOBS = (
         name="no workers",
         program="slow_decode.py 0 24",
         planted="one processor decodes the same photos anew, then computes; the other idles",
+        free=True,
         rung=2,
         cures=("loader-workers", "sample-cache"),
     ),
@@ -75,6 +78,7 @@ JOBS = (
         name="no workers, random",
         program="slow_augmentation.py",
         planted="the same, and every sample is random: a cache can't help",
+        free=True,
         rung=2,
         cures=("loader-workers",),
     ),
@@ -230,10 +234,10 @@ JOBS = (
     Job(
         name="memory full",
         program="quiet_mlp.py",
-        planted="the limit of memory is 4 % above what the job took (written into the record)",
+        planted="the limit of memory is 4 % above what the job took (written into the record); nothing stalls for it",
         processors=1,
         rung=4,
-        cures=("gradient-checkpointing",),
+        advice=("make room",),
         memory_limit=1.04,
     ),
     Job(

@@ -120,3 +120,17 @@ def test_threads_are_bounded_by_the_peak() -> None:
     """Nothing computes faster than the same threads do undisturbed."""
     job = with_gauges(quiet(share_of_peak=0.5), pressure_cpu=0.6)
     assert diagnose(job).findings[0].bound == pytest.approx(2.0)
+
+
+def test_workers_that_take_the_processors_from_the_training() -> None:
+    """The loop need not wait for data to be held up by too many workers: it may wait for a processor."""
+    loader = loads("not limiting", workers=16, fetch_s=0.02, on=0.1, queue=0.9)
+    first = diagnose(with_gauges(quiet(busy=0.25, loader=loader), pressure_cpu=0.9)).findings[0]
+    assert (first.id, first.rung, first.cures) == ("crowded-workers", 2, ("loader-workers",))
+    assert "without a processor for 73% of a step" in first.sentence
+
+
+def test_workers_that_take_turns_are_not_too_many() -> None:
+    """Whoever waits for a lock queues for a processor only now and then."""
+    loader = loads("a lock", workers=16, on=0.1, queue=0.35)
+    assert ids(quiet(split=WAITING, loader=loader)) == ["loader-lock"]
