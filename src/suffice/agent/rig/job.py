@@ -33,6 +33,7 @@ class Job:
     def __init__(self, torch: Any, scratch: str) -> None:
         self.torch = torch
         self.scratch = scratch
+        self.same_draws = False  # whether a change must draw the random numbers that the plain job draws
 
     def roots(self) -> list[Any]:
         """The modules that are nobody's child and have parameters that an optimiser holds."""

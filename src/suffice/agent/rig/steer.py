@@ -192,6 +192,7 @@ def _begin(torch: Any, path: str, session: Any, tell: Tell) -> None:
 
 def _begin_course(torch: Any, steering: Steering, course: dict[str, Any]) -> None:
     from .course import CourseRecorder, seed
+    from .draws import steady_draws
 
     refused = []
 
@@ -206,5 +207,7 @@ def _begin_course(torch: Any, steering: Steering, course: dict[str, Any]) -> Non
         os.replace(draft, course["report"])
 
     steering.tell = tell
+    steady_draws(torch)
+    steering.job.same_draws = True
     seed(torch, course["seed"], course.get("seed_offset", 0))
     CourseRecorder(torch, steering.job, course, report).install(steering.patches)

@@ -6,7 +6,8 @@ laid out as before.
 
 Not without such convolutions, in a compiled model (the compiler lays out as it likes), or with several ranks (their
 buckets keep the old order). Code within the model that can't read the new order (`view` behind a convolution) ends the
-change: that forward pass is made again without it.
+change: that forward pass is made again without it. Dropout of images draws its mask in the order of memory, so another
+one, but for courses that are compared.
 
 Practice: SUS03-BP03: mend the parts of the program that take most of the time
 Source: torch documentation, "Channels Last Memory Format"; measured on a processor: a small CNN 1.27 to 1.45 as fast.

@@ -6,7 +6,7 @@ compiles ten times as fast.
 
 Not where a run is too short to earn back some 10 to 60 s of compiling, where the job compiles already, without a
 compiler for C++ (or Triton on a GPU), with several ranks, or where the model is nothing but an LSTM, of which torch
-makes no graph. Dropout draws other numbers in compiled code, unless `fallback_random` is set. torch 2.13 was seen to
+makes no graph. Dropout draws other numbers in compiled code, but for courses that are compared. torch 2.13 was seen to
 compile zero gradients for plain convolutions on a processor: nothing but a comparison of gradients finds it.
 
 Practice: SUS03-BP03: mend the parts of the program that take most of the time
@@ -49,7 +49,7 @@ def propose(profile: Profile) -> list[dict[str, Any]] | str:
     return [{}]
 
 
-def prepare(job: Any, settings: dict[str, Any]) -> Compile:
+def prepare(job: Any, settings: dict[str, Any]) -> Compile:  # noqa: ARG001 - techniques share one signature
     """The switch; refused where torch can't compile here, or the job does."""
     torch, roots = job.torch, job.roots()
     if not hasattr(torch, "compile") or not hasattr(torch.nn.Module, "_wrapped_call_impl"):
@@ -70,18 +70,18 @@ def prepare(job: Any, settings: dict[str, Any]) -> Compile:
     dynamo = _compiler(job)
     if dynamo.counters["stats"]["unique_graphs"] and not _metrics(dynamo):
         job.refuse("the job compiles already")
-    return Compile(job, dynamo, settings)
+    return Compile(job, dynamo)
 
 
 class Compile:
     """Switches compiled calls; a module that can't be compiled is called as before."""
 
-    def __init__(self, job: Any, dynamo: Any, settings: dict[str, Any]) -> None:
+    def __init__(self, job: Any, dynamo: Any) -> None:
         self.torch = job.torch
         self.dynamo = dynamo
         self.cache = os.path.join(job.scratch, "inductor")
         self.early = getattr(_module("torch._functorch.config"), "force_non_lazy_backward_lowering", None)
-        self.options = {"fallback_random": True} if settings.get("fallback_random") else None
+        self.options = {"fallback_random": True} if job.same_draws else None
         self.calls = job.calls(job.roots(), self._call, innermost=True)
         self.compiled: dict[int, Callable[..., Any] | None] = {}
         self.faults: list[str] = []
@@ -90,13 +90,13 @@ class Compile:
     def on(self) -> None:
         """Between two steps."""
         os.environ.setdefault(CACHE, self.cache)
-        self._compile_backward_early(True)
+        self._compile_backward_early(wanted=True)
         self.calls.on()
 
     def off(self) -> None:
         """Between two steps."""
         self.calls.off()
-        self._compile_backward_early(self.early)
+        self._compile_backward_early(wanted=self.early)
         if os.environ.get(CACHE) == self.cache:
             del os.environ[CACHE]
 
@@ -111,7 +111,7 @@ class Compile:
             told["fault"] = self.faults[0]
         return told
 
-    def _compile_backward_early(self, wanted: bool | None) -> None:
+    def _compile_backward_early(self, *, wanted: bool | None) -> None:
         """Together with the forward pass: what fails there can be caught, but not in the job's own backward pass."""
         if self.early is not None:
             _module("torch._functorch.config").force_non_lazy_backward_lowering = wanted

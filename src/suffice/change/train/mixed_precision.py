@@ -6,6 +6,7 @@ loss, which most jobs compute outside of the model, is computed in float32 as be
 Not without units for bf16, where it is emulated and 2 to 3 times slower (processors without avx512_bf16 or AMX, GPUs
 before compute capability 8.0; those have fp16, which needs a GradScaler in the job's own loop). Not where the job has
 autocast or other types already. Not for losses within the model that need float32, which its numbers will show.
+Dropout may draw other masks in bf16, but for courses that are compared.
 
 Practice: HPC, distributed training: use a lower precision where the result allows it
 Source: torch.autocast; Micikevicius et al., "Mixed Precision Training"; the slow-down by emulation was measured.
