@@ -16,4 +16,4 @@ if __name__ == "__main__":
             loss = nn.functional.cross_entropy(output[i : i + 1].detach(), y[i : i + 1]).item()
             seen[int(y[i].item()), int(output[i].argmax().item()), round(loss, 1)] += 1
 
-    train(mlp(512, 2), DataLoader(Ready(6400, 3072), batch_size=256, shuffle=True, collate_fn=as_it_is), after=after)
+    train(mlp(256, 2), DataLoader(Ready(6400, 3072), batch_size=256, shuffle=True, collate_fn=as_it_is), after=after)

@@ -147,7 +147,8 @@ def needless_work(view: View) -> tuple[Finding, ...]:
 def bigger_device(view: View) -> str:
     """Rung 5: nothing is left to mend here; in words, because a profile knows no goal that would ask for more."""
     reached = view.rank.figures.get("share_of_peak")
-    share = f" at {reached.value:.0%} of the measured peak" if reached else ""
+    # More than all of it says that neighbours were there when the peak was measured.
+    share = f" at {reached.value:.0%} of the measured peak" if reached and reached.value <= 1 else ""
     busy = saturated(view)
     name = "the GPU" if view.on_gpu else "the processor"
     if busy is None:

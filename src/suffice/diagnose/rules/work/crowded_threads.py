@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from suffice.diagnose.practices import COMPUTE_TO_FIT
-from suffice.diagnose.view import View, bound_of, some, value_of
+from suffice.diagnose.view import View, bound_of, some
 from suffice.records import Finding, measured
 
 MATTERS = 0.30
@@ -40,17 +40,11 @@ def crowded_threads(view: View) -> Finding | None:
                 "pressure_cpu": pressure,
             }
         ),
-        bound=_bound(view, share),
+        bound=bound_of(share),
         practice=COMPUTE_TO_FIT,
         cures=("intra-op-threads",),
         confidence=_missing(len(here)),
     )
-
-
-def _bound(view: View, share: float) -> float:
-    """Nothing computes faster than at the peak that the same threads reach undisturbed."""
-    reached = value_of(view.rank.figures, "share_of_peak")
-    return max(1.0, min(bound_of(share), 1 / reached if reached and reached > 0 else bound_of(share)))
 
 
 def _missing(ranks: int) -> str:
