@@ -70,3 +70,10 @@ def test_a_machine_comes_back_equal() -> None:
     machine = this_machine()
     assert Machine.from_json(as_json(machine)) == machine
     assert machine.memory_gib * GIB > 1 << 20
+
+
+def test_the_flags_that_matter_for_arithmetic_are_told(tmp_path: Path) -> None:
+    """Of the first processor, on x86 and on Arm; none where the kernel tells none."""
+    x86 = "processor\t: 0\nflags\t\t: fpu vme avx2 amx_bf16 rdrand\n\nprocessor\t: 1\nflags\t\t: sve\n"
+    for text, flags in ((x86, ("amx_bf16", "avx2")), ("Features\t: fp bf16 asimd\n", ("asimd", "bf16")), ("", ())):
+        assert this_machine(root(tmp_path, {"proc/cpuinfo": text})).flags == flags

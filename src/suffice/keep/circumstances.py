@@ -13,11 +13,6 @@ from suffice.measure.machine import Machine
 from suffice.records import Profile
 from suffice.tables import recognise_processor
 
-# What decides which precision and which kernels are fast; a processor has some hundred flags besides.
-FLAGS = (
-    "avx2 fma f16c avx512f avx512_bf16 avx512_fp16 avx512_vnni avx_vnni amx_tile amx_bf16 amx_int8 amx_fp16 "
-    "asimd asimdhp asimddp bf16 i8mm sve sve2 svebf16 sme"
-)
 LOAD_APART = 0.25
 """Of the processors: so much more or less load than when it was proven is another machine, as far as time goes."""
 
@@ -31,7 +26,7 @@ def facts_of(machine: Machine, profile: Profile | None = None) -> MachineFacts:
     threads = facts.get("intra_op_threads")
     return MachineFacts(
         processor=_processor(machine.cpuinfo),
-        flags=tuple(sorted({*FLAGS.split()} & {*_field(machine.cpuinfo, "flags", "Features").split()})),
+        flags=machine.flags,
         gpus=None if gpus is None else tuple(str(gpu.get("name", "unknown")) for gpu in gpus),
         processors_allowed=machine.processors_allowed,
         intra_op_threads=int(threads) if threads else None,
@@ -48,10 +43,10 @@ def _processor(cpuinfo: str) -> str | None:
     return ", ".join(names) or None
 
 
-def _field(cpuinfo: str, *names: str) -> str:
+def _field(cpuinfo: str, wanted: str) -> str:
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
-        if name.strip() in names:
+        if name.strip() == wanted:
             return value.strip()
     return ""
 

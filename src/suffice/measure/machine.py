@@ -12,6 +12,11 @@ from typing import Any
 import psutil
 
 GIB = 1 << 30
+# What decides which precision and which kernels are fast; a processor has some hundred flags besides.
+FLAGS = """
+avx2 fma f16c avx512f avx512_bf16 avx512_fp16 avx512_vnni avx_vnni amx_tile amx_bf16 amx_int8 amx_fp16
+asimd asimdhp asimddp bf16 i8mm sve sve2 svebf16 sme
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +30,15 @@ class Machine:
     memory_gib: float
     memory_limit_gib: float
     cpuinfo: str
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What the processor can do, in the kernel's words: what matters for arithmetic; empty where it is not told."""
+        for line in self.cpuinfo.splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() in ("flags", "Features"):
+                return tuple(sorted({*FLAGS.split()} & {*value.split()}))
+        return ()
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Machine:

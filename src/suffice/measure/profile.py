@@ -216,6 +216,7 @@ def _facts(run: Run, recording: Recording) -> dict[str, Any]:
         "hostname": machine.hostname,
         "kernel": machine.kernel,
         "processor": recognise_processor(machine.cpuinfo).name,
+        "processor_flags": list(machine.flags),
         "processors": machine.processors,
         "processors_allowed": machine.processors_allowed,
         "memory_gib": round(machine.memory_gib, 2),
