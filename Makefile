@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DIGITS := examples/data/digits
 REPORT := examples/runs/report.html
+PLAN := examples/runs/plan.toml
+TRAIN = $(BIN)/python examples/digits/train.py --data $(DIGITS) --epochs 3
 
 .PHONY: setup demo test test-slow check bench clean
 
@@ -27,8 +29,15 @@ $(VENV)/test.done: $(VENV)/base.done
 demo: $(VENV)/base.done
 	@$(BIN)/python examples/digits/prepare.py --out $(DIGITS)
 	@mkdir -p $(dir $(REPORT))
-	$(BIN)/suffice measure -- $(BIN)/python examples/digits/train.py --data $(DIGITS)
-	@$(BIN)/suffice report --html $(REPORT)
+	@echo; echo "1/3  measure the job as it is"
+	$(BIN)/suffice measure -- $(TRAIN)
+	@echo; echo "2/3  find what makes it faster, in a sandbox"
+	$(BIN)/suffice improve --plan $(PLAN) --html $(REPORT) -- $(TRAIN)
+	@echo; echo "3/3  run it with what was kept"
+	$(BIN)/suffice measure --plan $(PLAN) -- $(TRAIN)
+	@echo; echo "before and after"
+	@$(BIN)/suffice report previous latest
+	@echo "the report of the search: $(REPORT)"
 
 test: $(VENV)/test.done
 	$(BIN)/python -m pytest -n 2 -m "not slow and not alone" $(ARGS)
@@ -48,6 +57,10 @@ bench: $(VENV)/test.done
 	$(BIN)/python bench/energy_model.py
 	$(BIN)/python bench/overhead.py
 	$(BIN)/python bench/truth.py
+	$(BIN)/python bench/breakage.py
+	$(BIN)/python bench/diagnosis.py
+	$(BIN)/python bench/honesty.py
+	$(BIN)/python bench/demo.py --plan $(PLAN)
 
 clean:
 	rm -rf $(VENV) examples/data examples/runs

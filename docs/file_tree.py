@@ -17,6 +17,7 @@ OTHERS = {
     "LOG.md": "What was tried and what it gave, what failed included.",
     "changelog.d/": "One sentence for each change that users notice.",
     "docs/concepts.md": "How suffice measures and what its figures mean.",
+    "docs/improving.md": "How suffice tries changes, and what proves them.",
     "docs/guidance.md": "Each practice of the guidance: where it is, the test that holds it, and the figure.",
     "docs/dependencies.md": "Why each dependency, and not its rivals.",
     "docs/dependencies.d/": "The same for what is vendored.",

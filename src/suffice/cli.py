@@ -245,7 +245,11 @@ def _write_json(record: Any, path: str) -> None:
 @click.option("--json", "as_json_", is_flag=True, help="Print JSON.")
 @click.option("--list", "listed", is_flag=True, help="List the latest runs.")
 def report(run: str | None, other: str | None, page_path: Path | None, *, as_json_: bool, listed: bool) -> None:
-    """Show RUN, the latest if none is named; with OTHER, the two side by side. A folder of --record is a run too."""
+    """Show RUN, the latest if none is named; with OTHER, the two side by side.
+
+    A run is named as `--list` shows it, by how its name begins, or by `latest` and `previous`; a folder that --record
+    wrote is a run too.
+    """
     from suffice.keep.home import Home
     from suffice.keep.ledger import Ledger
 

@@ -88,8 +88,8 @@ def test_what_was_kept_is_there_in_the_next_process(rig: Rig) -> None:
     rig.keep(FUSED)
     while rig.run(10) is not None:
         pass
-    assert rig.starts == 2
     assert set(rig.facts()) == {"fused-optimiser"}
+    assert rig.starts == 2
 
 
 @pytest.mark.parametrize("name", ["no-such-change", "../../boot"])

@@ -80,6 +80,9 @@ class Entry:
     folder: str | None
 
 
+RECENT = ("latest", "previous")
+
+
 class Ledger:
     """The store at `path`; each call is a transaction of its own.
 
@@ -211,11 +214,13 @@ class Ledger:
             return [_entry(row) for row in connection.execute(query, (limit,))]
 
     def find(self, name: str | None) -> Entry:
-        """The run of that name, or whose name that uniquely begins; the latest for None.
+        """The run of that name, or whose name that uniquely begins; `latest` (or None), and `previous`, the one before.
 
         Raises:
             RunUnknownError: if there is none, or more than one.
         """
+        if name in RECENT and len(entries := self.entries(len(RECENT))) > RECENT.index(name):
+            return entries[RECENT.index(name)]
         query = "SELECT name, started, command, cwd, state, folder FROM run WHERE name LIKE ? ESCAPE '\\' "
         prefix = (name or "").replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         with self.open(write=False) as connection:

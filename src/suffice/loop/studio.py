@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from suffice.errors import RigError
 from suffice.keep.home import Home, new_run_name, redacted
 from suffice.measure.account.place import Place, find_place
 from suffice.measure.machine import this_machine
@@ -92,11 +93,19 @@ def open_rig(studio: Studio, record: Path, changes: Sequence[Change] = ()) -> Ri
 
 
 def look_at(rig: Rig) -> float:
-    """Let the job make the steps that the diagnosis is made of; the typical seconds of one."""
-    rig.run(WARM_STEPS)
-    first = rig.run(FEWEST_STEPS)
-    step_s = _median(first["wall_s"]) if first else 0.0
-    more = min(PROFILE_STEPS, int(PROFILE_S / step_s)) - FEWEST_STEPS if step_s else 0
+    """Let the job make the steps that the diagnosis is made of; the typical seconds of one.
+
+    Raises:
+        RigError: if it makes too few.
+    """
+    first = rig.run(FEWEST_STEPS) if rig.run(WARM_STEPS) else None
+    if first is None:
+        raise RigError(
+            f"the job makes too few steps for anything to be compared: {WARM_STEPS + FEWEST_STEPS} are the fewest",
+            hint="give it more data or more epochs; what it does is never kept",
+        )
+    step_s = _median(first["wall_s"])
+    more = min(PROFILE_STEPS, int(PROFILE_S / max(step_s, 1e-6))) - FEWEST_STEPS
     if more > 0 and (rest := rig.run(more)) is not None:
         step_s = _median(rest["wall_s"])
     return step_s

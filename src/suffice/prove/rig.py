@@ -165,11 +165,10 @@ class Rig:
                 self._again(candidate)
 
     def run(self, steps: int) -> dict[str, Any] | None:
-        """Let the job make steps; None where it comes to its end first."""
+        """Let the job make steps; None where it comes to its end first, after which it is started again when asked."""
         try:
             return self.link.ask(do="run", steps=steps)
         except JobEndedError:
-            self._again(None)
             return None
 
     def prepare(self, change: Change) -> str | None:
