@@ -18,13 +18,13 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from .items import apart
-from .items.board import Board
-from .items.cache import Ground, Layout, digest_of, from_root, open_store, thorough, versions
-from .items.filling import fill
-from .items.generators import Generators
-from .items.memo import COUNTS, Memo, Shelf
-from .items.study import Study
+from .keeping.board import Board
+from .keeping.cache import Ground, Layout, digest_of, from_root, open_store, thorough, versions
+from .keeping.filling import fill
+from .keeping.memo import COUNTS, Memo, Shelf
+from .looking import apart
+from .looking.generators import Generators
+from .looking.study import Study
 
 if TYPE_CHECKING:
     from typing import Any

@@ -55,9 +55,18 @@ class Generators:
             sys.modules["numpy.random"].seed(seed % 2**32)
 
 
-def is_generator(torch: Any, thing: Any) -> bool:
-    """Whether random numbers are drawn from the thing."""
-    return _of(torch, thing) is not None
+def found_among(torch: Any, things: Iterable[Any]) -> list[Any]:
+    """Those that random numbers are drawn from; each type is asked about once, for the things are many."""
+    kinds: dict[type, bool] = {}
+    found = []
+    for thing in things:
+        kind = type(thing)
+        may_be = kinds.get(kind)
+        if may_be is None:
+            may_be = kinds[kind] = _of(torch, thing) is not None
+        if may_be:
+            found.append(thing)
+    return found
 
 
 def _of(torch: Any, thing: Any) -> Any:

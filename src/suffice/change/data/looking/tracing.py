@@ -149,9 +149,9 @@ def _functions(codes: set[types.CodeType]) -> dict[types.CodeType, Any]:
     """The function of each code that is one function's only, and can be stood in for."""
     sharing: dict[types.CodeType, list[Any]] = {code: [] for code in codes}
     for thing in gc.get_referrers(*codes) if codes else ():
-        if type(thing) is types.FunctionType and thing.__code__ in codes:
+        if can_stand_in(thing) and thing.__code__ in codes:
             sharing[thing.__code__].append(thing)
-    return {code: those[0] for code, those in sharing.items() if len(those) == 1 and can_stand_in(those[0])}
+    return {code: those[0] for code, those in sharing.items() if len(those) == 1}
 
 
 def reference(function: Any) -> Answer | None:
@@ -170,8 +170,7 @@ def find(told: Answer) -> Any:
     thing = getattr(thing, "__func__", thing)
     if _reference_is(thing, told):
         return thing
-    several = [each for each in gc.get_objects() if type(each) is types.FunctionType]
-    several = [each for each in several if _reference_is(each, told)]
+    several = [each for each in gc.get_objects() if can_stand_in(each) and _reference_is(each, told)]
     return several[0] if len(several) == 1 else None
 
 

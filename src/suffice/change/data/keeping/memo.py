@@ -13,7 +13,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from .calls import StandIn, key_of, stamp_of
+from ..looking.calls import StandIn, key_of, stamp_of
 from .store import MISSING
 from .values import Draft, NotKeepable, Reader, bits
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
+    from ..looking.generators import Generators
     from .board import Board
-    from .generators import Generators
     from .store import Store
 
 COUNTS = ("hits", "hit_ns", "misses", "miss_ns", "filled", "checked", "bypassed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -11,8 +12,8 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from .calls import stamp_of
-from .dependencies import Dependencies, changed
+from ..looking.calls import stamp_of
+from ..looking.dependencies import Dependencies, changed
 from .memo import Memo, Owner
 from .store import SLOT_BYTES, TABLE_AT, Store
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from .choice import Chosen
+    from ..looking.choice import Chosen
+    from ..looking.study import Study
     from .memo import Shelf
-    from .study import Study
 
 FORMAT = 1  # of what is kept; raised when keys or values change their meaning
 LIBRARIES = ("torch", "numpy", "pillow", "torchvision", "opencv-python", "opencv-python-headless", "simplejpeg")
@@ -34,6 +35,7 @@ FILES_LOOKED_AT = 256
 UNKNOWN_ITEMS = 100_000
 
 
+@functools.lru_cache(maxsize=1)
 def versions() -> str:
     """What else the same code could give other results with."""
     told = [f"{FORMAT} {sys.implementation.name} {'.'.join(map(str, sys.version_info[:3]))} {sys.byteorder}"]

@@ -11,17 +11,17 @@ import gc
 import time
 from typing import TYPE_CHECKING
 
+from ..keeping.values import Draft, NotKeepable, bits, memory_of
 from .calls import StandIn, key_of
 from .dependencies import Dependencies, Walk, changed
-from .generators import GLOBAL, Generators, is_generator
+from .generators import GLOBAL, Generators, found_among
 from .tracing import read, some_indices
-from .values import Draft, NotKeepable, bits, memory_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from .memo import Memo
+    from ..keeping.memo import Memo
 
     Answer = dict[str, Any]
 
@@ -35,8 +35,7 @@ def probe(torch: Any, loader: Any, functions: Sequence[Any], known: Mapping[int,
     """Read items, some of them twice, and listen to the functions.
 
     `known`: objects by id -> (name, object). `plan`: `items` how many, `most` of how many, `reverse`, `seed`. Returns
-    for each function its calls by argument, the fingerprints of the items, how much of its time a second reading took,
-    and which state reading changed.
+    for each function its calls by argument, the fingerprints of the items, and which state reading changed.
     """
     generators = Generators(torch, found_generators(torch, known))
     names = {address: name for address, (name, _) in known.items()}
@@ -49,30 +48,29 @@ def probe(torch: Any, loader: Any, functions: Sequence[Any], known: Mapping[int,
     for each in probes:
         each.stand_in.put_in()
     items = read_items(torch, loader.dataset, order, generators, plan["seed"])
-    again = read_items(torch, loader.dataset, order[:READ_AGAIN], generators, plan["seed"])
+    for each in probes:
+        each.at_first = each.count
+    read_items(torch, loader.dataset, order[:READ_AGAIN], generators, plan["seed"])
     for each in probes:
         each.stand_in.take_out()
     return {
-        "functions": [each.told() for each in probes],
-        "items": items["bits"],
-        "again": again["seconds"] / max(1e-9, items["seconds"] * len(again["bits"]) / len(items["bits"])),
-        "item_s": items["seconds"] / len(items["bits"]),
+        "functions": [each.told(len(order)) for each in probes],
+        "items": items,
         "volatile": changed(before, state.snapshot()),
     }
 
 
-def read_items(torch: Any, dataset: Any, order: Sequence[Any], generators: Generators, seed: int) -> Answer:
+def read_items(torch: Any, dataset: Any, order: Sequence[Any], generators: Generators, seed: int) -> dict[str, str]:
     """Fingerprints of items, each read under a seed of its own, and of the generators' states after each."""
-    told: dict[str, str] = {}
-    begun = time.perf_counter()
+    told = {}
     for place, index in order:
         generators.seed(seed + place)
         item = read(dataset, index)
         told[str(place)] = item_bits(torch, item) + item_bits(torch, generators.state()[:GLOBAL])
-    return {"bits": told, "seconds": time.perf_counter() - begun}
+    return told
 
 
-def read_through(torch: Any, loader: Any, memos: Sequence[Memo], plan: Answer) -> Answer:
+def read_through(torch: Any, loader: Any, memos: Sequence[Memo], plan: Answer) -> dict[str, str]:
     """The same with the memos at work; what they keep lies in memory that all processes share."""
     generators = Generators(torch)
     order = list(enumerate(some_indices(loader, plan["most"])[: plan["items"]]))
@@ -83,9 +81,9 @@ def read_through(torch: Any, loader: Any, memos: Sequence[Memo], plan: Answer) -
 
 def found_generators(torch: Any, known: Mapping[int, Any]) -> list[Any]:
     """The generators of the job, as far as they can be found."""
-    found = [each for each in gc.get_objects() if is_generator(torch, each)]
+    found = found_among(torch, gc.get_objects())
     for _, thing in known.values():
-        found += [each for each in vars(thing).values() if is_generator(torch, each)]
+        found += found_among(torch, vars(thing).values())
     return list({id(each): each for each in found}.values())[:GENERATORS]
 
 
@@ -113,7 +111,7 @@ class _Probe:
         self.moved = self.unkeepable = ""
         self.own_memory = False
         self.seconds = 0.0
-        self.bytes = self.count = 0
+        self.bytes = self.count = self.at_first = 0
         self.owners: set[str] = set()
 
     def call(self, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -145,10 +143,13 @@ class _Probe:
         self.own_memory = self.own_memory or bool(places & self.memory.setdefault(key, set()))
         self.memory[key] |= places
 
-    def told(self) -> Answer:
-        """What was heard, in JSON."""
+    def told(self, items: int) -> Answer:
+        """What was heard, in JSON; `again`: how often it was called for an item read again, over how often at first."""
         each = max(1, self.count)
+        at_first = self.at_first / items
+        again = (self.count - self.at_first) / min(READ_AGAIN, items)
         return {
+            "again": again / at_first if at_first else 1.0,
             "calls": self.calls,
             "count": self.count,
             "moved": self.moved,

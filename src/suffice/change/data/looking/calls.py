@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+MARK = "__stands_for__"
 PLACEHOLDER = "the stand-in"
 PLAIN = (int, bool, float, complex, bytes, type(None))
 UNFIT = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
@@ -36,6 +37,7 @@ class StandIn:
             self.code, function.__globals__, function.__name__, function.__defaults__, function.__closure__
         )
         self.stands_for.__kwdefaults__ = function.__kwdefaults__
+        setattr(self.stands_for, MARK, True)
         self.stands_for.__module__, self.stands_for.__qualname__ = function.__module__, function.__qualname__
         self.call = call
         self.replacement = _code_that_calls(self, self.code)
@@ -69,8 +71,10 @@ def _code_that_calls(stand_in: StandIn, code: types.CodeType) -> types.CodeType:
 
 
 def can_stand_in(function: Any) -> bool:
-    """Whether it is a plain function of Python: no generator, no coroutine."""
-    return isinstance(function, types.FunctionType) and not function.__code__.co_flags & UNFIT
+    """Whether it is a plain function of Python: no generator, no coroutine, and not what one of us stands for."""
+    if type(function) is not types.FunctionType or MARK in vars(function):
+        return False
+    return not function.__code__.co_flags & UNFIT
 
 
 def key_of(arguments: tuple[Any, ...], named: Mapping[str, Any], known: Mapping[int, str]) -> str | None:

@@ -18,8 +18,7 @@ HIT_BYTES_PER_S = 1.5e9  # and what copying it does
 GAIN = 3.0  # how many times longer a call must take than that
 NEARLY_ALL = 0.85  # of a call's time; who takes so much and names the file is known better by its arguments
 WORTH_IT = 0.1  # of an item's time
-OWN_CACHE = 0.3  # a second reading that takes so little of the first found what the job had kept
-OWN_CACHE_S = 0.0005
+OWN_CACHE = 0.5  # of the calls at first; fewer for a sample that is read again, and the job keeps what it has read
 NOT_TOUCHED = ("torch", "numpy", "suffice_agent", "suffice")
 
 
@@ -61,11 +60,6 @@ def choose(trace: Answer, functions: Sequence[Any], one: Answer, other: Answer) 
         one: the answer of `probing.probe` for a reading.
         other: the same for another order, under other seeds.
     """
-    if _keeps_by_itself(one) and _keeps_by_itself(other):
-        return (
-            [],
-            "the job keeps by itself what it has read: the second reading of the same samples took next to nothing",
-        )
     nodes = trace["nodes"]
     faults = [
         _fault(one["functions"][place], other["functions"][place]) if place is not None else "is not ours to change"
@@ -114,10 +108,6 @@ def doubtful(functions: Sequence[Any], one: Answer, other: Answer) -> list[Any]:
     return found
 
 
-def _keeps_by_itself(heard: Answer) -> bool:
-    return bool(heard["item_s"] > OWN_CACHE_S and heard["again"] < OWN_CACHE)
-
-
 def _fault(one: Answer, other: Answer) -> str:
     """Why a function's results can't be kept, or nothing."""
     both = [key for key in one["calls"] if key in other["calls"]]
@@ -130,6 +120,10 @@ def _fault(one: Answer, other: Answer) -> str:
         (not both, "is called with other arguments each time"),
         (differing, f"returned something else when called again, in {differing} of {len(both)} cases"),
         (one["own_memory"] or other["own_memory"], "hands out memory that it goes on using"),
+        (
+            max(one["again"], other["again"]) < OWN_CACHE,
+            "is called once for a sample: the job keeps its results by itself",
+        ),
         (min(one["call_s"], other["call_s"]) < GAIN * hit_s, "takes hardly longer than to find and copy its result"),
     )
 

@@ -8,8 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from . import apart
-from .tracing import read
+from ..looking import apart
+from ..looking.tracing import read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

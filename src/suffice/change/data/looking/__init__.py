@@ -1,0 +1,1 @@
+"""A data set, looked at from the outside: what an item calls, what repeats, what it rests on; the job unnoticing."""

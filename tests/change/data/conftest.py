@@ -1,0 +1,81 @@
+"""What the tests of data techniques share: files of samples, a job's view of itself, trainings in other processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from suffice.agent.rig.job import Job
+from suffice.change.data.looking import apart
+from tests.change.data.data_job import train
+from tests.change.data.made_sets import write_files
+from tests.conftest import steady
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent.parent
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Names of 24 files."""
+    return write_files(tmp_path / "samples", 24)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """As a technique sees it, with a scratch folder."""
+    (tmp_path / "scratch").mkdir()
+    return Job(torch, str(tmp_path / "scratch"))
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """What `data_job` is to do: `order("Files", "sample-cache", workers=2)`."""
+
+    def make(dataset: str, change: str = "", **options: Any) -> dict[str, Any]:
+        scratch = tmp_path / "scratch"
+        scratch.mkdir(exist_ok=True)
+        return {"dataset": dataset, "change": change, "folder": str(tmp_path), "scratch": str(scratch), **options}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def warm() -> None:
+    """What a first training imports is imported before the forks, and not in each."""
+    model = torch.nn.Linear(1, 1)
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+
+
+@pytest.fixture
+def course(warm: None, order: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Train in a fork of this process: `course("Files", "sample-cache", workers=2)`; its losses and facts."""
+    return lambda *names, **options: apart.run(torch, lambda: train(order(*names, **options)), 120.0)
+
+
+@pytest.fixture
+def program(order: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Train in a program of its own, where warnings are errors."""
+
+    def run(*names: str, **options: Any) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "tests.change.data.data_job", json.dumps(order(*names, **options))],
+            cwd=ROOT,
+            env=steady(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
+
+    return run
