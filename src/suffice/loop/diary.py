@@ -15,9 +15,10 @@ from suffice.records import Change, Note, Outcome, Search, Trial
 class Diary:
     """The trials of one search, each written into the ledger as it is made; a ledger that can't be written is noted."""
 
-    def __init__(self, searches: Searches | None, name: str) -> None:
+    def __init__(self, searches: Searches | None, name: str, on_trial: Callable[[Trial], None]) -> None:
         self.searches = searches
         self.name = name
+        self.on_trial = on_trial
         self.trials: list[Trial] = []
         self.changes: dict[str, Change] = {}
         self.notes: list[Note] = []
@@ -27,6 +28,7 @@ class Diary:
         """A trial was made."""
         self._take(trial, change)
         self._written(lambda searches: searches.add_trial(self.name, trial, change))
+        self.on_trial(trial)
 
     def recall(self, earlier: Iterable[tuple[Trial, Change | None]]) -> None:
         """Take over what was decided before the search was broken off."""
@@ -69,7 +71,7 @@ class Diary:
             self.notes.append(Note(level="warning", text=f"this search is not in the ledger: {error}"))
 
 
-def open_diary(ledger: Ledger, studio: Studio, terms: Terms) -> Diary:
+def open_diary(ledger: Ledger, studio: Studio, terms: Terms, on_trial: Callable[[Trial], None]) -> Diary:
     """A new search's, or that of one that was broken off, with what it had decided."""
     searches = Searches(ledger)
     command, cwd = studio.workshop.command, studio.target.cwd
@@ -78,11 +80,11 @@ def open_diary(ledger: Ledger, studio: Studio, terms: Terms) -> Diary:
         entry = searches.open_search(command, cwd, conditions=conditions)
         if entry is None:
             searches.begin_search(studio.name, command, cwd, conditions=conditions)
-            return Diary(searches, studio.name)
-        diary = Diary(searches, entry.name)
+            return Diary(searches, studio.name, on_trial)
+        diary = Diary(searches, entry.name, on_trial)
         diary.recall(searches.trials(entry.name))
         studio.say(f"going on with search {entry.name}: {len(diary.trials)} trials were decided before")
     except LedgerError as error:
-        diary = Diary(None, studio.name)
+        diary = Diary(None, studio.name, on_trial)
         diary.notes.append(Note(level="warning", text=f"this search is not in the ledger: {error}"))
     return diary

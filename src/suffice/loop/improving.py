@@ -14,7 +14,7 @@ from suffice.keep.ledger import Ledger
 from suffice.keep.plan import Plan, plan_of
 from suffice.keep.plan_text import write
 from suffice.loop.candidates import candidates_of, earlier_run, steps_of
-from suffice.loop.diary import open_diary
+from suffice.loop.diary import Diary, open_diary
 from suffice.loop.studio import Studio, look_at, open_rig, open_studio
 from suffice.measure.machine import this_machine
 from suffice.measure.profile import fold
@@ -79,57 +79,76 @@ def improve(
     with open_studio(command, goal, home, say) as studio:
         earlier = earlier_run(ledger, studio.target)
         terms = replace(terms, seconds=terms.seconds or _usual_s(earlier))
-        diary = open_diary(ledger, studio, terms)
-        say("running the job in a sandbox, to see what holds it up")
-        with closing(open_rig(studio, studio.folder / "before")) as rig:
-            step_s = look_at(rig)
-            gate = Gate(studio.workshop, steps=_course_steps(step_s), on_wait=lambda: None)
-            search = Trials(rig, gate, terms, step_s=step_s, say=say)
-            diary.add(search.null(), None)
-            on_trial(diary.trials[-1])
-            before = fold(studio.folder / "before", studio.peaks)
-            candidates, refused = candidates_of(before, steps_of(earlier), step_s)
-            search.resume(diary.kept)
-            try:
-                for change, trial in search.each([c for c in candidates if c.name not in diary.decided], MANNERS):
-                    diary.add(trial, change)
-                    on_trial(trial)
-                for trial in search.together():
-                    diary.add(trial, None)
-                    on_trial(trial)
-            except KeyboardInterrupt:
-                diary.interrupted()
-            kept = list(search.kept)
-        evidence = _evidence(diary.trials, kept)
+        diary = open_diary(ledger, studio, terms, on_trial)
+        tried = _try_changes(studio, diary, terms, earlier)
+        kept, evidence = tried.kept, _evidence(diary.trials, tried.kept)
         if full is not None and kept and not diary.broken_off:
             kept, judgement = _whole_runs(studio, kept, full)
             evidence.append(judgement.reason)
         after = _after(studio, kept) if kept and not diary.broken_off else None
-        found = Search(
-            name=diary.name,
-            target=studio.target,
-            started=studio.started,
-            seconds=time.monotonic() - studio.began_s,
-            before=before,
-            after=after,
-            trials=tuple(diary.trials),
-            changes=diary.changes,
-            refused=tuple(refused),
-            total=_total(diary.trials, kept),
-            notes=tuple(diary.notes),
-            stays=tuple(change.name for change in kept),
-            whole_run=earlier,
-        )
-        plan = plan_of(
-            found,
-            facts_of(this_machine(), before),
-            made=studio.started[:10],
-            stays=found.stays,
-            evidence=evidence,
-        )
+        found = _record(studio, diary, tried, kept=kept, after=after, whole_run=earlier)
+        machine = facts_of(this_machine(), found.before)
+        plan = plan_of(found, machine, made=studio.started[:10], stays=found.stays, evidence=evidence)
         found = replace(found, plan=write(plan))
         diary.close(found)
         return Improved(search=found, plan=plan)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tried:
+    """The job before, what was kept in its trials, and what was not worth one."""
+
+    before: Profile
+    kept: list[Change]
+    refused: tuple[tuple[str, str], ...]
+
+
+def _try_changes(studio: Studio, diary: Diary, terms: Terms, earlier: Profile | None) -> Tried:
+    """Look at the live job, and try what may cure it; Ctrl-C ends that, and what was proven stays."""
+    studio.say("running the job in a sandbox, to see what holds it up")
+    record = studio.folder / "before"
+    with closing(open_rig(studio, record)) as rig:
+        step_s = look_at(rig)
+        gate = Gate(studio.workshop, steps=_course_steps(step_s))
+        search = Trials(rig, gate, terms, step_s=step_s, say=studio.say)
+        diary.add(search.null(), None)
+        before = fold(record, studio.peaks)
+        candidates, refused = candidates_of(before, steps_of(earlier), step_s)
+        search.resume(diary.kept)
+        try:
+            for change, trial in search.each([c for c in candidates if c.name not in diary.decided], MANNERS):
+                diary.add(trial, change)
+            for trial in search.together():
+                diary.add(trial, None)
+        except KeyboardInterrupt:
+            diary.interrupted()
+        return Tried(before=before, kept=list(search.kept), refused=tuple(refused))
+
+
+def _record(
+    studio: Studio,
+    diary: Diary,
+    tried: Tried,
+    *,
+    kept: Sequence[Change],
+    after: Profile | None,
+    whole_run: Profile | None,
+) -> Search:
+    return Search(
+        name=diary.name,
+        target=studio.target,
+        started=studio.started,
+        seconds=time.monotonic() - studio.began_s,
+        before=tried.before,
+        after=after,
+        trials=tuple(diary.trials),
+        changes=diary.changes,
+        refused=tried.refused,
+        total=_total(diary.trials, kept),
+        notes=tuple(diary.notes),
+        stays=tuple(change.name for change in kept),
+        whole_run=whole_run,
+    )
 
 
 def _usual_s(run: Profile | None) -> float:

@@ -61,10 +61,9 @@ def measure(
         CommandError: if the command can't be started.
         GoalError: if the goal names something that does not exist.
     """
-    name, cwd = new_run_name(), os.getcwd()  # noqa: PTH109 - as the command will see it
-    place = find_place(goal)
+    name, place = new_run_name(), find_place(goal)
     folder = home.run_folder(name)
-    target = Target(command=redacted(command), cwd=cwd)
+    target = Target(command=redacted(command), cwd=os.getcwd())  # noqa: PTH109 - as the command will see it
     write_beginning(folder, run=name, target=target, goal=goal, machine=this_machine(), place=place)
     stage = stage_agent(home.agent_cache())
     ledger = Ledger(home.ledger)
@@ -75,8 +74,7 @@ def measure(
         if observer.tick() and watch is not None:
             watch(observer)
 
-    order = _order(changes, folder, home, target) if changes else None
-    variables = environment(os.environ, stage, folder, order)
+    variables = environment(os.environ, stage, folder, _order(changes, folder, home, target))
     try:
         ended = run_here(command, variables, on_start=observer.started, on_tick=tick, tick_s=TICK_S)
     except Exception:
@@ -88,11 +86,17 @@ def measure(
     return _kept(ledger, folder, ended, _calibrated(observer, stage, home), lost=lost, record=record)
 
 
-def _order(changes: Sequence[Change], folder: Path, home: Home, target: Target) -> Path:
+def _order(changes: Sequence[Change], folder: Path, home: Home, target: Target) -> Path | None:
     """The file by which the agent changes the job; what the techniques store is kept for the job's next run."""
+    if not changes:
+        return None
     listed = [{"id": change.id, "settings": dict(change.settings)} for change in changes]
     path = folder / "order.json"
-    write_json(path, {"changes": listed, "scratch": str(home.scratch_of(target))})
+    try:
+        scratch = home.scratch_of(target)
+    except OSError:  # a home that can't be written: then they store for this run alone
+        scratch = folder
+    write_json(path, {"changes": listed, "scratch": str(scratch)})
     return path
 
 

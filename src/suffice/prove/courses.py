@@ -11,6 +11,7 @@ from typing import Any
 
 from suffice.prove.workshop import Workshop
 from suffice.records import Change, Course
+from suffice.run.background import Background
 
 LIMIT_S = 600.0
 POLL_S = 0.1
@@ -54,6 +55,24 @@ def run_course(
         "write_reference": str(path) if kind == "write" else None,
         "compare_with": str(path) if kind == "compare" else None,
     }
+    process = _run(workshop, changes, course, limit_s, on_wait)
+    if not report.exists():
+        return (
+            f"the job ended without having made a step (exit code {process.exit_code}): {process.tail()[-TAIL_SHOWN:]}"
+        )
+    told = json.loads(report.read_text())
+    if told["refused"]:
+        return "; ".join(told["refused"])
+    return _course(told, changes)
+
+
+def _run(
+    workshop: Workshop,
+    changes: Sequence[Change],
+    course: Mapping[str, Any],
+    limit_s: float,
+    on_wait: Callable[[], None],
+) -> Background:
     listed = [{"id": change.id, "settings": dict(change.settings)} for change in changes]
     process = workshop.start({"changes": listed, "course": course})
     until_s = time.monotonic() + limit_s
@@ -63,14 +82,7 @@ def run_course(
             time.sleep(POLL_S)
     finally:
         process.stop()
-    if not report.exists():
-        return (
-            f"the job ended without having made a step (exit code {process.exit_code}): {process.tail()[-TAIL_SHOWN:]}"
-        )
-    told = json.loads(report.read_text())
-    if told["refused"]:
-        return "; ".join(told["refused"])
-    return _course(told, changes)
+    return process
 
 
 def _course(told: Mapping[str, Any], changes: Sequence[Change]) -> Course:

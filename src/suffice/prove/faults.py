@@ -92,7 +92,7 @@ def precision(baseline: Course, changed: Course) -> Iterator[Fault]:
     mine, theirs = _finite(changed.losses), _finite(baseline.losses)
     if len(mine) >= LOSSES_FOR_PRECISION and all(map(_is_half, mine)) and not all(map(_is_half, theirs)):
         told = f"with {changes_of(changed)} every loss has {HALF_BITS} significant bits at most ({mine[0]!r}, …)"
-        yield Fault(test="precision", sentence=f"{told}: it is computed in half precision, which a loss does not bear")
+        yield Fault(test="precision", sentence=f"{told}: it is computed in half precision, and must stay in float32")
 
 
 def gradients(baseline: Course, twin: Course, changed: Course) -> Iterator[Fault]:
@@ -112,9 +112,8 @@ def gradients(baseline: Course, twin: Course, changed: Course) -> Iterator[Fault
     floors = dict.fromkeys(changed.gradient_errors, GRADIENT_FLOOR)
     if worst := _worst(changed.gradient_errors, twin.gradient_errors, floors):
         names, error, allowed = worst
-        found = f"the gradient of {several(names)} differs at step 1 by a relative {error:.1e} with {name}"
-        explained = f"rounding explains {allowed:.1e}{_why(error, changed)}"
-        yield Fault(test="gradients", sentence=f"{found}, {_first_loss(baseline, changed)}; {explained}")
+        found = f"the gradient of {several(names)} {_differs(error, 1, allowed, changed)} with {name}"
+        yield Fault(test="gradients", sentence=f"{found}, {_first_loss(baseline, changed)}")
 
 
 def state(twin: Course, changed: Course) -> Iterator[Fault]:
@@ -124,9 +123,8 @@ def state(twin: Course, changed: Course) -> Iterator[Fault]:
         names, error, allowed = worst
         learnt = [each for each in names if each in changed.gradient_errors]
         what = "the weights" if learnt else "what the evaluated model keeps besides its weights"
-        found = f"{several(learnt or names)} differs after step {len(changed.losses)} by a relative {error:.1e}"
-        explained = f"rounding explains {allowed:.1e}{_why(error, changed)}"
-        yield Fault(test="state", sentence=f"with {changes_of(changed)} {what} are others: {found}; {explained}")
+        found = f"{several(learnt or names)} {_differs(error, len(changed.losses), allowed, changed)}"
+        yield Fault(test="state", sentence=f"with {changes_of(changed)} {what} are others: {found}")
 
 
 def reads(baseline: Course, twin: Course, changed: Course) -> Iterator[Fault]:
@@ -199,9 +197,12 @@ def _first_loss(baseline: Course, changed: Course) -> str:
     return f"and the first loss by {first[0]:.1e}" if first else "and no loss is known"
 
 
-def _why(error: float, changed: Course) -> str:
-    """Where tensors can't be compared at all, the recorder has noted why."""
-    return f" ({'; '.join(changed.notes)})" if math.isinf(error) and changed.notes else ""
+def _differs(error: float, step: int, allowed: float, changed: Course) -> str:
+    """By how much; where tensors can't be compared at all, the recorder has noted why."""
+    if math.isinf(error):
+        why = "; ".join(changed.notes) or "it has another shape, or is no number"
+        return f"can't be compared at step {step} ({why})"
+    return f"differs at step {step} by a relative {error:.1e}, where rounding explains {allowed:.1e},"
 
 
 def _is_half(value: float) -> bool:

@@ -24,7 +24,7 @@ SEEDS_OF_DRAWS = 3
 class Gate:
     """Judges changes of one job; `steps` is the length of a course."""
 
-    def __init__(self, workshop: Workshop, *, steps: int, on_wait: Callable[[], None]) -> None:
+    def __init__(self, workshop: Workshop, *, steps: int, on_wait: Callable[[], None] = lambda: None) -> None:
         self.workshop = workshop
         self.steps = steps
         self.on_wait = on_wait

@@ -21,7 +21,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from ..hooks import Patches
-from ..process import has_optimiser
+from ..process import has_optimiser, keep_from_dynamo
 from .job import Job, Refused
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     Tell = Callable[..., None]
+
+OURS = __package__.partition(".")[0]
 
 
 def technique(change_id: str) -> Any:
@@ -129,6 +131,7 @@ class Steering:
     def prepare(self, change_id: str, settings: dict[str, Any]) -> Any:
         """The switch of a change, made ready and still off."""
         switch = technique(change_id).prepare(self.job, settings)
+        keep_from_dynamo(self.torch, OURS)
         self.switches[change_id] = switch
         return switch
 
@@ -188,6 +191,7 @@ def _begin(torch: Any, path: str, session: Any, tell: Tell) -> None:
 
         Rig(steering, session, order["socket"])
     steering.install()
+    keep_from_dynamo(torch, OURS)
 
 
 def _begin_course(torch: Any, steering: Steering, course: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ class CourseRecorder:
         self.caught: set[int] = set()
         self.stepping: Any = None
         self.pacemaker = self.steps_of_others = 0
+        self.kept_alive: list[Any] = []
 
     def install(self, patches: Patches) -> None:
         """Listen; `patches` keeps the way back."""
@@ -138,6 +139,8 @@ class CourseRecorder:
         if all(p.grad is None for p in parameters):
             return
         self.caught.add(id(optimiser))
+        # A job that ends early lets its model go before the course is told.
+        self.kept_alive += [optimiser, self.inputs.roots()]
         names = self.names()
         scale = getattr(optimiser, "grad_scale", None)  # a fused optimiser takes the scale away itself
         for parameter in parameters:
