@@ -1,11 +1,5 @@
-"""A small image classifier that can be broken in many ways; orders on stdin -> a recorded course of it each.
+"""A small image classifier that can be broken in many ways, and trains for ever: `breakage.py WAY`, "" for as it is."""
 
-`breakage.py < orders.json`: a list of {"plant", "course": order of CourseRecorder, "report": file}. Torch is loaded once,
-and each course runs in a fork.
-"""
-
-import json
-import os
 import sys
 import warnings
 
@@ -14,10 +8,6 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Dataset
-
-from suffice.agent.hooks import Patches
-from suffice.agent.rig.course import CourseRecorder, seed
-from suffice.agent.rig.job import Job
 
 SAMPLES, NOISE = 1024, 0.25
 WORKERS = {"workers", "workers, frozen", "workers, lost", "workers, no shuffle", "workers, no dropout"}
@@ -88,7 +78,7 @@ def loss_of(plant, outputs, labels):
 
 
 def train(plant: str) -> None:
-    """The user's program; it goes on until the recorder ends it."""
+    """The user's program."""
     torch.manual_seed(0)
     if plant.startswith("mnist"):
         model, step = Mnist(), 64
@@ -111,27 +101,7 @@ def train(plant: str) -> None:
             optimiser.step()
 
 
-def record(order: dict) -> None:
-    """Run one course in this process, which ends with it."""
-
-    def report(told: dict) -> None:
-        with open(order["report"], "w") as file:
-            json.dump(told, file)
-
-    course = order["course"]
-    seed(torch, course["seed"], course["seed_offset"])
-    CourseRecorder(torch, Job(torch, os.path.dirname(order["report"])), course, report).install(Patches())
-    train(order["plant"])
-
-
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", "Online softmax is disabled")
     torch.set_num_threads(1)
-    torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # the first optimiser loads the compiler, which takes long
-    for order in json.load(sys.stdin):
-        child = os.fork()
-        if not child:
-            record(order)
-            os._exit(1)
-        if os.waitpid(child, 0)[1]:
-            sys.exit("the course of {} failed".format(order["plant"]))
+    train(sys.argv[1])

@@ -23,7 +23,7 @@ from suffice.prove.equality import (
 from suffice.prove.faults import Fault
 from suffice.records import Course, Judgement
 
-JOB = Path(__file__).parents[1] / "jobs" / "breakage.py"
+JOBS = Path(__file__).parents[1] / "jobs"
 STEPS, LONG_STEPS = 20, 160
 FLOAT, HALF, COMPILED = TWIN_EPS["float32"], TWIN_EPS["bfloat16"], "mnist"
 
@@ -92,7 +92,7 @@ class Courses:
         if steps == STEPS:
             first = name == base and not eps and not copy
             course["write_reference" if first else "compare_with"] = str(self.folder / f"{base or 'plain'}.pt")
-        order = {"plant": name, "report": str(path), "course": course}
+        order = {"argv": [str(JOBS / "breakage.py"), name], "report": str(path), "course": course}
         if order not in self.orders:
             self.orders.append(order)
         return path
@@ -100,7 +100,7 @@ class Courses:
     def run(self) -> None:
         """Make all courses that were asked for and not made yet."""
         orders = json.dumps([order for order in self.orders if not Path(order["report"]).exists()])
-        subprocess.run([sys.executable, str(JOB)], input=orders, text=True, env=self.environment, check=True)
+        subprocess.run([sys.executable, str(JOBS / "recorded.py")], input=orders, text=True, env=self.environment, check=True)
 
 
 class Bench:

@@ -112,7 +112,7 @@ def gradients(baseline: Course, twin: Course, changed: Course) -> Iterator[Fault
     floors = dict.fromkeys(changed.gradient_errors, GRADIENT_FLOOR)
     if worst := _worst(changed.gradient_errors, twin.gradient_errors, floors):
         names, error, allowed = worst
-        found = f"the gradient of {several(names)} {_differs(error, 1, allowed, changed)} with {name}"
+        found = f"with {name} the gradient of {several(names)} {_differs(error, 1, allowed, changed)}"
         yield Fault(test="gradients", sentence=f"{found}, {_first_loss(baseline, changed)}")
 
 
@@ -202,7 +202,7 @@ def _differs(error: float, step: int, allowed: float, changed: Course) -> str:
     if math.isinf(error):
         why = "; ".join(changed.notes) or "it has another shape, or is no number"
         return f"can't be compared at step {step} ({why})"
-    return f"differs at step {step} by a relative {error:.1e}, where rounding explains {allowed:.1e},"
+    return f"differs at step {step} by a relative {error:.1e}, where rounding explains {allowed:.1e}"
 
 
 def _is_half(value: float) -> bool:

@@ -234,7 +234,7 @@ class CourseRecorder:
             return {}
         theirs = reference.read(self.torch, to_read)
         pairs = {part: reference.paired(ours[part], theirs[part]) for part in ours}
-        for sentence in reference.type_changes(pairs["state"])[:3]:
+        for sentence in reference.type_changes(pairs["state"]):
             self._note(sentence)
         return {
             "gradient_errors": reference.errors(self.torch, pairs["gradients"], set(pairs["gradients"])),

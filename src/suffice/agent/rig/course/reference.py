@@ -149,12 +149,12 @@ def vanished(torch: Any, pairs: Mapping[str, tuple[Any, Any]]) -> list[str]:
 
 
 def type_changes(pairs: Mapping[str, tuple[Any, Any]]) -> list[str]:
-    """Which tensors are of another type than in the baseline, as sentences."""
-    told = []
+    """Which tensors are of another type than in the baseline: a sentence for each such change."""
+    found: dict[str, list[str]] = {}
     for name, (mine, theirs) in pairs.items():
         if mine is not None and theirs is not None and mine.dtype != theirs.dtype:
-            told.append("{} was {}, and is {}".format(name, _kind(theirs), _kind(mine)))
-    return told
+            found.setdefault("{} in place of {}".format(_kind(mine), _kind(theirs)), []).append(name)
+    return ["{} tensors of the state are {}, such as {}".format(len(n), how, n[0]) for how, n in found.items()]
 
 
 def _kind(tensor: Any) -> str:
