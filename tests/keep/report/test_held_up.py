@@ -47,7 +47,7 @@ def test_the_sentence_and_the_findings() -> None:
     told = [" ".join(line.split()) for line in section_of(waiting())]
     assert told[0].startswith("held up 74% of the loop is waiting for data: the training process fetches by itself")
     assert f"few workers at most 3.91{TIMES} try loader-workers" in told
-    assert f"loader compute at most 3.91{TIMES} try sample-cache or batch-gather" in told
+    assert f"loader compute at most 3.91{TIMES} try sample-cache, batch-gather or loader-workers" in told
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -24,6 +24,9 @@ def loader_compute(view: View) -> Finding | None:
         evidence=some({"wait_for_data_s": view.split.get("wait_for_data_s"), **loader.figures}),
         bound=bound_of(share),
         practice=LESS_PREPARATION,
-        cures=("sample-cache", "batch-gather"),
+        # Random samples can't be kept; then another process is all that helps, even beside neighbours.
+        cures=("sample-cache", "batch-gather")
+        if loader.workers
+        else ("sample-cache", "batch-gather", "loader-workers"),
         confidence=missing,
     )
