@@ -34,7 +34,7 @@ FAULTS = ROOT / "bench" / "faults"
 PYTHON = sys.executable
 NEIGHBOUR = "while True: pass"
 TRIES = 3
-CONTENDED, ALONE = 0.5, 0.75  # processors that neighbours use
+CONTENDED, ALONE = 0.5, 1.0  # processors that neighbours use
 
 
 def measured(job, seconds, home):

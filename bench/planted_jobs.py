@@ -70,7 +70,6 @@ JOBS = (
         name="no workers",
         program="slow_decode.py 0 24",
         planted="one processor decodes the same photos anew, then computes; the other idles",
-        free=True,
         rung=2,
         cures=("loader-workers", "sample-cache"),
     ),
