@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from suffice.agent.rig.job import Job
+from suffice.change.data import sample_cache
+from suffice.change.data.keeping.values import bits
 from suffice.change.data.looking import apart
 from tests.change.data.data_job import train
 from tests.change.data.made_sets import write_files
@@ -20,6 +24,17 @@ from tests.conftest import steady
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent.parent
+
+
+class Only(Job):
+    """A job with one loader: others live in the process of the tests."""
+
+    def __init__(self, job: Job, *loaders: Any) -> None:
+        super().__init__(job.torch, job.scratch)
+        self.only = list(loaders)
+
+    def loaders(self) -> list[Any]:
+        return self.only
 
 
 @pytest.fixture
@@ -79,3 +94,28 @@ def program(order: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any
         return told
 
     return run
+
+
+@pytest.fixture
+def caching(job: Job) -> Iterator[Callable[..., Any]]:
+    """`caching(dataset)`: its switch, on, and the loader; functions get their code back at the end."""
+    made = []
+
+    def cache(dataset: Dataset, **settings: Any) -> tuple[Any, Any]:
+        loader = DataLoader(dataset, 4, shuffle=True)
+        switch = sample_cache.prepare(Only(job, loader), settings)
+        made.append(switch)
+        switch.on()
+        return switch, loader
+
+    yield cache
+    for switch in made:
+        switch.off()
+        switch.turn_back()
+
+
+def epoch(loader: Any, seed: int = 5) -> list[str]:
+    """Fingerprints of its batches, under a seed."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    return [bits(torch, batch) for batch in loader]

@@ -8,50 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
 
 from suffice.agent.rig.job import Job, Refused
 from suffice.change.data import sample_cache
-from suffice.change.data.keeping.values import bits
 from tests.change.data import made_sets
+from tests.change.data.conftest import Only, epoch
 
 Course = Callable[..., dict[str, Any]]
-
-
-class Only(Job):
-    """A job with one loader: others live in the process of the tests."""
-
-    def __init__(self, job: Job, *loaders: Any) -> None:
-        super().__init__(job.torch, job.scratch)
-        self.only = list(loaders)
-
-    def loaders(self) -> list[Any]:
-        return self.only
-
-
-@pytest.fixture
-def caching(job: Job) -> Iterator[Callable[..., Any]]:
-    """`caching(dataset)`: its switch, on, and the loader; functions get their code back at the end."""
-    made = []
-
-    def cache(dataset: Dataset, **settings: Any) -> tuple[Any, Any]:
-        loader = DataLoader(dataset, 4, shuffle=True)
-        switch = sample_cache.prepare(Only(job, loader), settings)
-        made.append(switch)
-        switch.on()
-        return switch, loader
-
-    yield cache
-    for switch in made:
-        switch.off()
-        switch.turn_back()
-
-
-def epoch(loader: DataLoader, seed: int = 5) -> list[str]:
-    """Fingerprints of its batches, under a seed."""
-    torch.manual_seed(seed)
-    random.seed(seed)
-    return [bits(torch, batch) for batch in loader]
 
 
 KEPT = {

@@ -19,9 +19,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from .keeping.board import Board
-from .keeping.cache import Ground, Layout, digest_of, from_root, open_store, thorough, versions
+from .keeping.cache import Ground, Layout, digest_of, from_root, kept_of, open_store, thorough, versions
 from .keeping.filling import fill
-from .keeping.memo import COUNTS, Memo, Shelf
+from .keeping.memo import COUNTS, Shelf
 from .looking import apart
 from .looking.generators import Generators
 from .looking.study import Study
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from suffice.records import Profile
+
+    from .keeping.cache import AnyMemo
 
 RISK = "exact"
 CLOCK = "wall"
@@ -71,7 +73,7 @@ class SampleCache:
         self.board = Board(COUNTS)
         self.studies: list[Study] = []
         self.grounds: list[Ground] = []
-        self.memos: list[Memo] = []
+        self.memos: list[AnyMemo] = []
         self.shelf: Shelf | None = None
         self.known: dict[int, str] = {}
         self.counted: dict[str, int] = {}
@@ -90,7 +92,7 @@ class SampleCache:
             reason = unfit(loader) or self._study(loader)
             if reason:
                 reasons.append(f"{type(loader.dataset).__name__}: {reason}")
-        if any(study.chosen for study in self.studies):
+        if any(kept_of(study) for study in self.studies):
             reason = self._set_up()
             reasons += [reason] if reason else []
         return "" if self.memos else "; ".join(dict.fromkeys(reasons)) or "there is no loader to speed up"
@@ -122,7 +124,7 @@ class SampleCache:
         self.board.switch(True)
         try:
             for study in self.studies:
-                reason = study.equal_through(memos) if study.chosen and study.reference else ""
+                reason = study.equal_through(memos) if kept_of(study) and study.reference else ""
                 if reason:
                     return f"{self.known[id(study.loader.dataset)]}: {reason}"
         except apart.Failed as failed:
@@ -131,7 +133,7 @@ class SampleCache:
             self.board.switch(self.is_on)
             self.counted = self.board.totals()
         self.memos = memos
-        self.grounds = [Ground(torch, study) for study in self.studies if study.chosen]
+        self.grounds = [Ground(torch, study) for study in self.studies if kept_of(study)]
         if self.is_on:
             self.on()
         return ""
@@ -140,7 +142,7 @@ class SampleCache:
         """From the next item on, what is kept is served and what is not yet is kept."""
         self.is_on = True
         for memo in self.memos:
-            memo.stand_in.put_in()
+            memo.put_in()
         self.board.switch(True)
 
     def off(self) -> None:
@@ -153,7 +155,7 @@ class SampleCache:
     def turn_back(self) -> None:
         """Give every function its own code back."""
         for memo in self.memos:
-            memo.stand_in.take_out()
+            memo.take_out()
 
     def reads(self, loader: Any) -> None:
         """See that what the results rest on is as it was; workers that are about to start are to hear the switch."""
@@ -168,7 +170,7 @@ class SampleCache:
             self.with_workers = True
             self.block, self.warm_up = 4 * ahead, ahead + 1
             for memo in self.memos:
-                memo.stand_in.put_in()
+                memo.put_in()
 
     def rehearse(self, loader: Any, seconds: float) -> bool:
         """Fill the cache in processes of their own, within that time; whether all that there is room for is in."""
@@ -188,7 +190,7 @@ class SampleCache:
         told.update(hit_s=told.pop("hit_ns") / 1e9, miss_s=told.pop("miss_ns") / 1e9)
         told["functions"] = ", ".join(memo.name for memo in self.memos)
         told["item_s"] = max((study.item_s for study in self.studies), default=0.0)
-        told["share"] = max((sum(each.share for each in study.chosen) for study in self.studies), default=0.0)
+        told["share"] = max((sum(each.share for each in kept_of(study)) for study in self.studies), default=0.0)
         told["given_up"] = self.board.reason
         if self.shelf is not None:
             store = self.shelf.store

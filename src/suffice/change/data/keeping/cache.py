@@ -12,18 +12,22 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from ..looking.calls import stamp_of
+from ..looking.calls import can_stand_in, stamp_of
 from ..looking.dependencies import Dependencies, changed
-from .memo import Memo, Owner
+from ..looking.study import calls_of
+from .memo import Key, Memo, Owner
+from .pictures import Chain, PictureMemo
 from .store import SLOT_BYTES, TABLE_AT, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from typing import Any
+    from typing import Any, Union
 
     from ..looking.choice import Chosen
-    from ..looking.study import Study
+    from ..looking.study import Pictures, Study
     from .memo import Shelf
+
+    AnyMemo = Union[Memo, PictureMemo]
 
 FORMAT = 1  # of what is kept; raised when keys or values change their meaning
 LIBRARIES = ("torch", "numpy", "pillow", "torchvision", "opencv-python", "opencv-python-headless", "simplejpeg")
@@ -56,8 +60,12 @@ class Ground:
     def __init__(self, torch: Any, study: Study) -> None:
         self.torch = torch
         self.volatile = study.volatile
-        self.functions = [each.function for each in study.chosen]
+        self.functions = [each.function for each in kept_of(study)]
         self.objects = study.objects if any(each.owners for each in study.chosen) else {}
+        if study.pictures is not None:
+            chain = chain_of(study)
+            self.functions += [each for each in chain.transforms() if can_stand_in(each)]
+            self.objects = {**self.objects, **transforms_of(study.pictures.found["composed"], chain)}
         self.by_index = bool(self.objects) and not all(each.files for each in study.chosen)
         self.first = self.now()
 
@@ -109,7 +117,12 @@ class Layout:
             for each in study.chosen:
                 if each.function not in doubtful:
                     self._add(torch, study, each)
+        self.openings: dict[Any, tuple[str, list[int], Chain]] = {}
+        for study in studies:
+            if study.pictures is not None and study.pictures.function not in self.drafts:
+                self._add_pictures(torch, study, study.pictures)
         told = [[prefix, sorted(o.name for o in owners.values())] for prefix, _, owners in self.drafts.values()]
+        told += [[prefix] for prefix, _, _ in self.openings.values()]
         self.fingerprint = digest_of(versions(), told, os.urandom(8).hex() if self.private else "")
 
     def _add(self, torch: Any, study: Study, each: Chosen) -> None:
@@ -125,9 +138,46 @@ class Layout:
                 owners[id(thing)] = Owner(thing, digest_of(state, path.partition(".")[2]), path, volatile)
         self.drafts[each.function] = known, [place for place in files if place in each.files], owners
 
-    def memos(self, shelf: Shelf) -> list[Memo]:
+    def _add_pictures(self, torch: Any, study: Study, pictures: Pictures) -> None:
+        """Of one function that opens pictures, one way to go on is kept; others go their own way."""
+        chain = chain_of(study)
+        transforms = transforms_of("", chain)
+        functions = [pictures.function, *(each for each in chain.transforms() if can_stand_in(each))]
+        if len(transforms) < chain.prefix:
+            self.private = True  # one of them has nothing by which it could be recognised
+        state, private = thorough(torch, functions, transforms, study.volatile)
+        self.private |= private
+        told = digest_of(state, chain.steps, chain.prefix)
+        self.openings.setdefault(pictures.function, (told, pictures.found["files"], chain))
+
+    def memos(self, shelf: Shelf) -> list[AnyMemo]:
         """The memos, with nothing put in yet."""
-        return [Memo(shelf, function, *draft) for function, draft in self.drafts.items()]
+        made: list[AnyMemo] = []
+        for function, draft in self.drafts.items():
+            made.append(Memo(shelf, function, Key(shelf.board, *draft)))
+        for function, (prefix, files, chain) in self.openings.items():
+            made.append(PictureMemo(shelf, function, Key(shelf.board, prefix, files, {}), chain))
+        return made
+
+
+def transforms_of(name: str, chain: Chain) -> dict[str, Any]:
+    """The transforms whose outcome is kept, as far as they have attributes."""
+    every = enumerate(chain.transforms())
+    return {f"{name}[{i}]": each for i, each in every if isinstance(getattr(each, "__dict__", None), dict)}
+
+
+def chain_of(study: Study) -> Chain:
+    """What follows the opening of a picture, as the study found it."""
+    told = study.pictures.found if study.pictures is not None else {}
+    composed = study.objects[told["composed"]] if told["composed"] else None
+    (call,) = calls_of([composed]) if composed is not None else (None,)
+    steps = [(name, word) for name, word in told["steps"]]
+    return Chain(steps, composed, told["prefix"], call, opens_file=told["opens_file"])
+
+
+def kept_of(study: Study) -> list[Any]:
+    """All that is to be kept for a study: each tells calls and size, for an item, and share of its time."""
+    return [*study.chosen, *([study.pictures] if study.pictures is not None else [])]
 
 
 def from_root(study: Study) -> dict[str, Any]:
@@ -145,8 +195,8 @@ def open_store(job: Any, studies: Sequence[Study], layout: Layout, *, in_file: b
     entries, size = 0.0, 0.0
     for study in studies:
         count = _items(study.loader)
-        entries += sum(each.calls * count for each in study.chosen)
-        size += sum(each.calls * count * (each.size + 2 * SLOT_BYTES) for each in study.chosen)
+        entries += sum(each.calls * count for each in kept_of(study))
+        size += sum(each.calls * count * (each.size + 2 * SLOT_BYTES) for each in kept_of(study))
     slots = 1024
     while slots < min(MOST_SLOTS, 2.2 * entries):
         slots *= 2

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from .memo import Memo
+    from .cache import AnyMemo
 
 PROCESSES = 16
 MOST = 10_000_000
 GRACE_S = 10.0
 
 
-def fill(job: Any, loader: Any, memos: Sequence[Memo], seconds: float) -> bool:
+def fill(job: Any, loader: Any, memos: Sequence[AnyMemo], seconds: float) -> bool:
     """Read every item that the loader may ask for, within that time; whether all were read."""
     count = max(1, min(job.processors, PROCESSES))
     until = time.monotonic() + seconds
 
     def part(place: int) -> bool:
         for memo in memos:
-            memo.stand_in.put_in()
+            memo.put_in()
         for index in itertools.islice(indices_of(loader), place, None, count):
             if time.monotonic() > until:
                 return False

@@ -41,6 +41,44 @@ class Shelf:
         self.reader = Reader(torch)
         self.local = threading.local()
 
+    def alone(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What the work returns; what it calls is kept as a part of this, and not once more for itself."""
+        self.local.busy = True
+        try:
+            return work(*args, **kwargs)
+        finally:
+            self.local.busy = False
+
+    def keep(self, key: bytes, value: Any, begun_ns: int) -> None:
+        """Put a value into the store that took from then till now to work out."""
+        try:
+            if not self.store.full and self.store.put(key, Draft(self.torch, value)):
+                self.board.count("filled")
+        except NotKeepable:
+            pass
+        except Exception as error:
+            self.failed(error)
+        self.board.count_timed("misses", begun_ns)
+
+    def checked(self, name: str, kept: Any, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Work it out again, as if nobody had, and compare; what is worked out is what the job gets."""
+        self.board.count("checked")
+        before = self.generators.state()
+        fresh = self.alone(work, *args, **kwargs)
+        try:
+            moved = self.generators.moved(before)
+            if moved:
+                self.board.give_up(f"{name} draws from {moved} after all")
+            elif bits(self.torch, fresh) != bits(self.torch, kept):
+                self.board.give_up(f"{name} returned something else than before for the same arguments")
+        except Exception as error:
+            self.board.give_up(f"{name} could not be checked: {type(error).__name__}: {error}")
+        return fresh
+
+    def failed(self, error: Exception) -> None:
+        """Something of ours went wrong: the job goes on without us."""
+        self.board.give_up(f"the cache failed: {type(error).__name__}: {error}")
+
 
 class Owner:
     """An object that has memoised methods: `name` tells its state, `volatile` are attributes that reading changes."""
@@ -64,89 +102,22 @@ class Owner:
         ]
 
 
-class Memo:
-    """One function. `prefix` names what it depends on, `files` are the places of arguments that name files.
+class Key:
+    """A call of a function -> what its result is kept under.
 
-    `owners` are the objects whose method it may be, by their ids; none for a function that is no method.
+    `prefix` names what the function depends on, `files` are the places of arguments that name files, `owners` the
+    objects whose method it may be, by their ids; none for a function that is no method.
     """
 
-    def __init__(
-        self, shelf: Shelf, function: Any, prefix: str, files: Sequence[int], owners: Mapping[int, Owner]
-    ) -> None:
-        self.shelf = shelf
-        self.name = f"{function.__module__}.{function.__qualname__}"
+    def __init__(self, board: Board, prefix: str, files: Sequence[int], owners: Mapping[int, Owner]) -> None:
+        self.board = board
         self.prefix = prefix
         self.files = tuple(files)
         self.owners = dict(owners)
         self.known = {address: owner.name for address, owner in owners.items()}
-        self.stand_in = StandIn(function, self.call)
-        self.until_check = CHECK_EVERY // 2
-        self.turn = os.getpid()
 
-    def call(self, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What `original` returns for these arguments, from the store where it is there."""
-        shelf = self.shelf
-        if not shelf.board.on or getattr(shelf.local, "busy", False):
-            return original(*args, **kwargs)
-        begun = time.perf_counter_ns()
-        key = None
-        try:
-            key = self._key(args, kwargs)
-            value = MISSING if key is None else shelf.store.get(key, shelf.reader)
-        except Exception as error:
-            shelf.board.give_up(f"the cache failed: {type(error).__name__}: {error}")
-            value, key = MISSING, None
-        if key is None:
-            shelf.board.count("bypassed")
-            return original(*args, **kwargs)
-        if value is not MISSING:
-            self.until_check -= 1
-            if not self.until_check:
-                return self._checked(original, args, kwargs, value)
-            shelf.board.count_timed("hits", begun)
-            return value
-        return self._fill(original, args, kwargs, key, begun)
-
-    def _fill(self, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: bytes, begun: int) -> Any:
-        shelf = self.shelf
-        shelf.local.busy = True  # what is below is kept as a part of this
-        try:
-            value = original(*args, **kwargs)
-        finally:
-            shelf.local.busy = False
-        try:
-            if not shelf.store.full and shelf.store.put(key, Draft(shelf.torch, value)):
-                shelf.board.count("filled")
-        except NotKeepable:
-            pass
-        except Exception as error:
-            shelf.board.give_up(f"the cache failed: {type(error).__name__}: {error}")
-        shelf.board.count_timed("misses", begun)
-        return value
-
-    def _checked(self, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any], kept: Any) -> Any:
-        """Work it out again, as if nobody had, and compare; what is worked out is what the job gets."""
-        self.turn = (self.turn * 1103515245 + 12345) % 2**31
-        self.until_check = 1 + CHECK_EVERY // 2 + self.turn // 65536 % CHECK_EVERY
-        shelf = self.shelf
-        shelf.board.count("checked")
-        before = shelf.generators.state()
-        shelf.local.busy = True
-        try:
-            fresh = original(*args, **kwargs)
-        finally:
-            shelf.local.busy = False
-        try:
-            moved = shelf.generators.moved(before)
-            if moved:
-                shelf.board.give_up(f"{self.name} draws from {moved} after all")
-            elif bits(shelf.torch, fresh) != bits(shelf.torch, kept):
-                shelf.board.give_up(f"{self.name} returned something else than before for the same arguments")
-        except Exception as error:
-            shelf.board.give_up(f"{self.name} could not be checked: {type(error).__name__}: {error}")
-        return fresh
-
-    def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
+    def of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
+        """16 bytes, or None where the call can't be told from others, or may not be answered from the store."""
         if self.owners and not self._guarded(args[0] if args else None):
             return None
         told = key_of(args, kwargs, self.known)
@@ -167,6 +138,67 @@ class Memo:
         plain = owner.plain(self_object)
         if plain != owner.first:
             names = sorted({name for name, _ in set(plain) ^ set(owner.first)})
-            self.shelf.board.give_up(f"{owner.shown} changed while it was read: {', '.join(names)}")
+            self.board.give_up(f"{owner.shown} changed while it was read: {', '.join(names)}")
             return False
         return True
+
+
+class Turns:
+    """When the next hit is to be checked: after some hundred, never at the same samples again and again."""
+
+    def __init__(self) -> None:
+        self.left = CHECK_EVERY // 2
+        self.state = os.getpid()
+
+    def come(self) -> bool:
+        """Whether it is this one."""
+        self.left -= 1
+        if self.left:
+            return False
+        self.state = (self.state * 1103515245 + 12345) % 2**31
+        self.left = 1 + CHECK_EVERY // 2 + self.state // 65536 % CHECK_EVERY
+        return True
+
+
+class Memo:
+    """One function, and what its results are kept under."""
+
+    def __init__(self, shelf: Shelf, function: Any, key: Key) -> None:
+        self.shelf = shelf
+        self.name = f"{function.__module__}.{function.__qualname__}"
+        self.key = key
+        self.turns = Turns()
+        self.stand_in = StandIn(function, self.call)
+
+    def put_in(self) -> None:
+        """From now on calls of the function are ours."""
+        self.stand_in.put_in()
+
+    def take_out(self) -> None:
+        """The function is as it was written."""
+        self.stand_in.take_out()
+
+    def call(self, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What `original` returns for these arguments, from the store where it is there."""
+        shelf = self.shelf
+        if not shelf.board.on or getattr(shelf.local, "busy", False):
+            return original(*args, **kwargs)
+        begun = time.perf_counter_ns()
+        key = None
+        try:
+            key = self.key.of(args, kwargs)
+            value = MISSING if key is None else shelf.store.get(key, shelf.reader)
+        except Exception as error:
+            shelf.failed(error)
+            value, key = MISSING, None
+        if key is None:
+            shelf.board.count("bypassed")
+            return original(*args, **kwargs)
+        if value is MISSING:
+            fresh = shelf.alone(original, *args, **kwargs)
+            shelf.keep(key, fresh, begun)
+            return fresh
+        if self.turns.come():
+            return shelf.checked(self.name, value, original, *args, **kwargs)
+        shelf.board.count_timed("hits", begun)
+        return value

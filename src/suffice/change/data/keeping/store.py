@@ -134,18 +134,27 @@ class Store:
 
     def get(self, key: bytes, reader: Reader) -> Any:
         """The value of that key of 16 bytes, or `MISSING`."""
+        place = self._find(key)
+        if place is None:
+            return MISSING
+        offset, text = place
+        return reader.read(self.memory[offset : offset + text], self.memory, _aligned(offset + text))
+
+    def has(self, key: bytes) -> bool:
+        """Whether there is a value of that key."""
+        return self._find(key) is not None
+
+    def _find(self, key: bytes) -> tuple[int, int] | None:
         slot = int.from_bytes(key[:8], "little") % self.slots
         for _ in range(PROBES):
             found, offset, text, size, total, mark, _ = SLOT.unpack_from(self.memory, TABLE_AT + slot * SLOT_BYTES)
             if mark != MARK:
-                return MISSING
+                return None
             if found == key:
-                parts = _aligned(offset + text)
-                if not self.checked[slot] and not self._check(slot, offset, text, parts + size, total):
-                    return MISSING
-                return reader.read(self.memory[offset : offset + text], self.memory, parts)
+                end = _aligned(offset + text) + size
+                return (offset, text) if self.checked[slot] or self._check(slot, offset, text, end, total) else None
             slot = (slot + 1) % self.slots
-        return MISSING
+        return None
 
     def _check(self, slot: int, offset: int, text: int, end: int, total: int) -> bool:
         if not self.data_at <= offset < offset + text <= end <= self.capacity:

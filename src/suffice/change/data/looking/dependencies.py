@@ -281,7 +281,7 @@ def _version_of(thing: Any) -> str:
 
 def _path_of(thing: Any) -> str | None:
     code = getattr(thing, "__code__", None)
-    return None if code is None else code.co_filename
+    return code.co_filename if isinstance(code, types.CodeType) else None
 
 
 def _attributes(thing: Any) -> dict[str, Any]:

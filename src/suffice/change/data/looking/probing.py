@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from ..keeping.memo import Memo
+    from ..keeping.cache import AnyMemo
 
     Answer = dict[str, Any]
 
@@ -70,12 +70,12 @@ def read_items(torch: Any, dataset: Any, order: Sequence[Any], generators: Gener
     return told
 
 
-def read_through(torch: Any, loader: Any, memos: Sequence[Memo], plan: Answer) -> dict[str, str]:
+def read_through(torch: Any, loader: Any, memos: Sequence[AnyMemo], plan: Answer) -> dict[str, str]:
     """The same with the memos at work; what they keep lies in memory that all processes share."""
     generators = Generators(torch)
     order = list(enumerate(some_indices(loader, plan["most"])[: plan["items"]]))
     for memo in memos:
-        memo.stand_in.put_in()
+        memo.put_in()
     return read_items(torch, loader.dataset, order, generators, plan["seed"])
 
 

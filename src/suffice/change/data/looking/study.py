@@ -7,15 +7,19 @@ import sys
 from typing import TYPE_CHECKING
 
 from . import apart, probing, tracing
-from .choice import Chosen, choose, covered, doubtful, may_be_touched
+from .calls import can_stand_in
+from .choice import WORTH_IT, Chosen, choose, covered, doubtful, may_be_touched
+from .listening import common, is_composed, listen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from ..keeping.memo import Memo
+    from ..keeping.cache import AnyMemo
 
     Answer = dict[str, Any]
+    Known = dict[int, Any]
+    Look = Callable[[Any, Any, Sequence[Any], Known, Answer], Answer]
 
 ITEMS = 12
 TRACE_S = 0.3  # how long reading for the trace may take, once enough was read
@@ -36,6 +40,7 @@ class Study:
         self.loader = loader
         self.objects = objects_of(torch, loader.dataset, name)
         self.chosen: list[Chosen] = []
+        self.pictures: Pictures | None = None
         self.doubtful: list[Any] = []
         self.reason = ""
         self.volatile: set[str] = set()
@@ -43,7 +48,7 @@ class Study:
         self.items = 0
         self.reference: Answer = {}
 
-    def carry_out(self, live: Sequence[Memo] = (), before: Sequence[Chosen] = ()) -> None:
+    def carry_out(self, live: Sequence[AnyMemo] = (), before: Sequence[Chosen] = ()) -> None:
         """Find what can be kept; `live` are memos at work, set aside where we look, `before` what was chosen elsewhere.
 
         Raises:
@@ -64,18 +69,37 @@ class Study:
             self.reason = "what takes long is done in no function that could be told apart by its arguments"
         elif not self.chosen:
             self._probe(trace, functions, known, live)
+            self._listen(trace, functions, known, live)
 
-    def _probe(self, trace: Answer, functions: Sequence[Any], known: dict[int, Any], live: Sequence[Memo]) -> None:
-        def probed(reverse: bool, seed: int) -> Answer:  # noqa: FBT001 - private
+    def _twice(self, look: Look, functions: Sequence[Any], known: Known, live: Sequence[AnyMemo]) -> list[Answer]:
+        """Two readings apart, side by side, in opposite orders and under different seeds."""
+
+        def looked(reverse: bool, seed: int) -> Answer:  # noqa: FBT001 - private
             _set_aside(live)
             plan = {"items": self.items, "most": ITEMS, "reverse": reverse, "seed": seed}
-            return probing.probe(self.torch, self.loader, functions, known, plan)
+            return look(self.torch, self.loader, functions, known, plan)
 
-        children = [
-            apart.Apart(self.torch, functools.partial(probed, reverse, seed), LIMIT_S)
-            for reverse, seed in zip((False, True), SEEDS)
-        ]
-        answers = apart.answers(children)
+        pairs = zip((False, True), SEEDS)
+        return apart.answers([apart.Apart(self.torch, functools.partial(looked, *each), LIMIT_S) for each in pairs])
+
+    def _listen(self, trace: Answer, functions: Sequence[Any], known: Known, live: Sequence[AnyMemo]) -> None:
+        """Where pictures are opened: keep what the first transforms make of them, if that is more."""
+        node = opening(trace["nodes"])
+        if node is None:
+            return
+        opener = functions[node["function"]]
+        calls = calls_of(self.objects.values())
+        told = common(*self._twice(listen, [opener, *calls], known, live))
+        if told is None:
+            return
+        told.update(share=min(1.0, told["seconds"] / self.item_s), files=node["files"])
+        others = [each for each in self.chosen if each.function is not opener]
+        if told["share"] > WORTH_IT + sum(each.share for each in others):
+            self.pictures = Pictures(opener, told)
+            self.chosen, self.reason = others, ""
+
+    def _probe(self, trace: Answer, functions: Sequence[Any], known: Known, live: Sequence[AnyMemo]) -> None:
+        answers = self._twice(probing.probe, functions, known, live)
         self.volatile = {*answers[0]["volatile"], *answers[1]["volatile"]}
         self.reference = answers[0]["items"]
         self.doubtful = doubtful(functions, answers[0], answers[1])
@@ -85,6 +109,7 @@ class Study:
         """What was found out, in JSON."""
         return {
             "chosen": [{**each.told(), "function": tracing.reference(each.function)} for each in self.chosen],
+            "pictures": None if self.pictures is None else self.pictures.told(),
             "doubtful": [tracing.reference(each) for each in self.doubtful],
             "volatile": sorted(self.volatile),
             "item_s": self.item_s,
@@ -99,15 +124,21 @@ class Study:
         doubtful = [tracing.find(each) for each in told["doubtful"]]
         if any(function is None for function, _ in chosen) or None in doubtful:
             return False
+        if told["pictures"] is not None:
+            opener = tracing.find(told["pictures"]["function"])
+            composed = told["pictures"]["composed"]
+            if opener is None or (composed and not is_composed(self.objects.get(composed))):
+                return False
+            self.pictures = Pictures(opener, told["pictures"])
         self.chosen, self.doubtful = [Chosen(function, each) for function, each in chosen], doubtful
         self.volatile, self.item_s, self.reason = set(told["volatile"]), told["item_s"], told["reason"]
         return True
 
-    def equal_through(self, memos: Sequence[Memo]) -> str:
+    def equal_through(self, memos: Sequence[AnyMemo]) -> str:
         """Read the items through the memos, once to fill them and once from them; why not equal to the plain ones."""
         plan = {"items": self.items, "most": ITEMS, "seed": SEEDS[0]}
 
-        def differing(through: Sequence[Memo]) -> int:
+        def differing(through: Sequence[AnyMemo]) -> int:
             read = functools.partial(probing.read_through, self.torch, self.loader, through, plan)
             told = apart.run(self.torch, read, LIMIT_S)
             return sum(told.get(place) != bits for place, bits in self.reference.items())
@@ -119,6 +150,42 @@ class Study:
         if differing(()):
             return "its samples differ from run to run under the same seeds, so that nothing can be proven of them"
         return f"{differ} of {len(self.reference)} samples came out differently with the results kept"
+
+
+class Pictures:
+    """What was found out about a function that opens pictures, and about what follows it: `told` by `common`."""
+
+    def __init__(self, function: Any, told: Answer) -> None:
+        self.function = function
+        self.share: float = told["share"]
+        self.calls: float = told["calls"]
+        self.size: float = told["size"]
+        self.found = told
+
+    def told(self) -> Answer:
+        """All of it, in JSON."""
+        return {**self.found, "function": tracing.reference(self.function)}
+
+
+def opening(nodes: Sequence[Answer]) -> Answer | None:
+    """The outermost function that opens pictures by their files' names; of several, the one that takes longest."""
+    opens = [
+        bool(node["picture"] and node["plain"] and node["files"] and node["function"] is not None) for node in nodes
+    ]
+
+    def within(place: int) -> bool:
+        parent = nodes[place]["parent"]
+        return parent >= 0 and (opens[parent] or within(parent))
+
+    found = [node for place, node in enumerate(nodes) if opens[place] and not within(place)]
+    return max(found, key=lambda node: float(node["share"]), default=None)
+
+
+def calls_of(objects: Iterable[Any]) -> list[Any]:
+    """The functions by which the transforms among the objects are called."""
+    kinds = {type(thing) for thing in objects if is_composed(thing)}
+    calls = [getattr(kind, "forward" if hasattr(kind, "_call_impl") else "__call__", None) for kind in kinds]
+    return [call for call in dict.fromkeys(calls) if can_stand_in(call) and may_be_touched(call)]
 
 
 def objects_of(torch: Any, dataset: Any, name: str) -> dict[str, Any]:
@@ -162,7 +229,7 @@ def _resolve(trace: Answer) -> list[Any]:
     return functions
 
 
-def _set_aside(live: Sequence[Memo]) -> None:
+def _set_aside(live: Sequence[AnyMemo]) -> None:
     sys.setprofile(None)
     for memo in live:
-        memo.stand_in.take_out()
+        memo.take_out()

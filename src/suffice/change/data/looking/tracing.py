@@ -25,6 +25,7 @@ LEAST_SHARE = 0.03  # of an item's time; what takes less is not looked at
 LEAST_CALL_S = 50e-6
 LEAST_ITEMS = 6
 DEPTH = 30
+UNKNOWN = {"plain": True, "files": None, "picture": False}
 FROM_SAMPLER = 4096
 
 
@@ -54,14 +55,17 @@ class Tracer:
         self.places: dict[tuple[int, types.CodeType], int] = {}
         self.stack: list[tuple[int, float]] = []
 
-    def __call__(self, frame: Any, event: str, argument: Any) -> None:  # noqa: ARG002 - what an interpreter passes
+    def __call__(self, frame: Any, event: str, argument: Any) -> None:
         """What `sys.setprofile` is given."""
         if event == "call":
             self.stack.append((self._node(frame), time.perf_counter()))
         elif event == "return" and self.stack:
             node, begun = self.stack.pop()
             if node >= 0:
-                self.nodes[node]["times"].append(time.perf_counter() - begun)
+                told = self.nodes[node]
+                told["times"].append(time.perf_counter() - begun)
+                if told["files"] and not told["picture"]:
+                    told["picture"] = _is_picture(argument)
 
     def _node(self, frame: Any) -> int:
         parent = self.stack[-1][0] if self.stack else -1
@@ -71,7 +75,9 @@ class Tracer:
         place = self.places.get(key)
         if place is None:
             place = self.places[key] = len(self.nodes)
-            self.nodes.append({"parent": parent, "calls": 0, "times": [], "plain": True, "files": None})
+            self.nodes.append(
+                {"parent": parent, "calls": 0, "times": [], "plain": True, "files": None, "picture": False}
+            )
         node = self.nodes[place]
         node["calls"] += 1
         if node["plain"]:
@@ -95,8 +101,8 @@ class Tracer:
 def trace(loader: Any, known: Mapping[int, str], limit_s: float, most: int) -> Answer:
     """What is called for an item: how many were read, the seconds of an item, and the nodes that matter.
 
-    A node tells its parent's place, its function (module, name, line, id), calls, share of the items' time, whether its
-    arguments are plain, and which of them name files.
+    A node tells its parent's place, its function (module, name, line), calls, share of the items' time, whether its
+    arguments are plain, which of them name files, and whether it returns a PIL image.
     """
     dataset = loader.dataset
     indices = some_indices(loader, most)
@@ -125,7 +131,7 @@ def _told(tracer: Tracer, total: float) -> list[Answer]:
     matter = [
         place
         for place, node in enumerate(tracer.nodes)
-        if node["seconds"] >= LEAST_SHARE * total and node["seconds"] >= LEAST_CALL_S * node["calls"]
+        if node["seconds"] >= max(LEAST_SHARE * total, LEAST_CALL_S * node["calls"]) or node["picture"]
     ]
     functions = _functions({codes[place] for place in matter})
     places = {place: new for new, place in enumerate(matter)}
@@ -139,10 +145,16 @@ def _told(tracer: Tracer, total: float) -> list[Answer]:
                 "share": node["seconds"] / total,
                 "plain": node["plain"],
                 "files": sorted(node["files"] or ()),
+                "picture": node["picture"],
                 "function": None if codes[place] is read.__code__ else reference(functions.get(codes[place])),
             }
         )
     return told
+
+
+def _is_picture(value: Any) -> bool:
+    pictures = sys.modules.get("PIL.Image")
+    return pictures is not None and issubclass(type(value), pictures.Image)
 
 
 def _functions(codes: set[types.CodeType]) -> dict[types.CodeType, Any]:
