@@ -93,9 +93,10 @@ class RootCall:
         caller = _caller()
         if caller is not None and caller is not module:
             return caller._call_impl(*args, **kwargs)
-        call = self.inner or module._call_impl  # type: ignore[union-attr]  # the same
         self.called = True
-        if not self.begin(self, args, kwargs):
+        begun = self.begin(self, args, kwargs)
+        call = self.inner or module._call_impl  # type: ignore[union-attr]  # the same; `begin` may have put one in
+        if not begun:
             return call(*args, **kwargs)
         try:
             return call(*args, **kwargs)

@@ -102,10 +102,14 @@ class Steering:
             self.guarded(self.begin)
 
     def _stepped(self, optimiser: Any, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - as above
-        if not self.begun:
-            self.guarded(self.begin)
+        self.begin_once()
         if self.at_step is not None and not self.failed:
             self.guarded(self.at_step, optimiser)
+
+    def begin_once(self) -> None:
+        """The training begins here, unless it has begun."""
+        if not self.begun:
+            self.guarded(self.begin)
 
     def begin(self) -> None:
         """The training begins here: switch on what was ordered."""
@@ -214,4 +218,7 @@ def _begin_course(torch: Any, steering: Steering, course: dict[str, Any]) -> Non
     steady_draws(torch)
     steering.job.same_draws = True
     seed(torch, course["seed"], course.get("seed_offset", 0))
-    CourseRecorder(torch, steering.job, course, report).install(steering.patches)
+    recorder = CourseRecorder(torch, steering.job, course, report)
+    # A job without a loader begins within its first forward pass, and what is put in there comes too late for it.
+    recorder.inputs.before_first = steering.begin_once
+    recorder.install(steering.patches)

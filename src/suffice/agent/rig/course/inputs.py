@@ -25,12 +25,16 @@ LOOKS = 2
 
 
 class Inputs:
-    """What the roots received since the last `take`; `at_first` is called once, before the first training forward."""
+    """What the roots received since the last `take`.
+
+    `before_first`, which others may set, and `at_first` are called once, before the first training forward.
+    """
 
     def __init__(self, torch: Any, guard: Guard, at_first: Callable[[], None]) -> None:
         self.torch = torch
         self.marks = guard(self._begins), guard(self._ends), compiling_test(torch)
         self.at_first = at_first
+        self.before_first: Callable[[], None] = lambda: None
         self.begun = False
         self.depth = 0
         self.looks_left = LOOKS
@@ -40,6 +44,8 @@ class Inputs:
 
     def look(self) -> None:
         """Wrap the roots that there are now, and those again whose wrapper somebody has replaced."""
+        if self.depth:
+            return  # what is being called may change itself, but not its marks
         roots, optimisers = find(self.torch)
         if not optimisers:
             return
@@ -81,10 +87,11 @@ class Inputs:
         return fingerprint(self.torch, received) if received else ""
 
     def remove(self) -> None:
-        """Take every wrapper away."""
-        for call in self.calls:
-            call.remove()
-        self.calls = []
+        """Take every wrapper away, unless in the middle of a call."""
+        if not self.depth:
+            for call in self.calls:
+                call.remove()
+            self.calls = []
 
     def _called(self) -> list[Any]:
         return [module for module in (ref() for ref in self.called) if module is not None]
@@ -100,6 +107,7 @@ class Inputs:
                 self._unwrap_below(module)
             if not self.begun:
                 self.begun = True
+                self.before_first()
                 self.at_first()
             self.received.append(fingerprint(self.torch, (args, kwargs)))
         return True

@@ -154,7 +154,8 @@ def type_changes(pairs: Mapping[str, tuple[Any, Any]]) -> list[str]:
     for name, (mine, theirs) in pairs.items():
         if mine is not None and theirs is not None and mine.dtype != theirs.dtype:
             found.setdefault("{} in place of {}".format(_kind(mine), _kind(theirs)), []).append(name)
-    return ["{} tensors of the state are {}, such as {}".format(len(n), how, n[0]) for how, n in found.items()]
+    more = {how: " and {} more".format(len(names) - 1) if len(names) > 1 else "" for how, names in found.items()}
+    return ["in the state there is {}: {}{}".format(how, found[how][0], more[how]) for how in found]
 
 
 def _kind(tensor: Any) -> str:
