@@ -123,6 +123,25 @@ def test_off_gives_the_functions_back(pictures: list[str], caching: Callable[...
         assert [function.__code__ for function in functions] == codes
 
 
+class Whole(made.ImageFolder):
+    """What is opened is decoded in a function that is kept itself."""
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        x = load_small(self.samples[index][0])
+        return x + torch.rand(()), self.samples[index][1]
+
+
+def load_small(path: str) -> torch.Tensor:
+    with Image.open(path) as page:
+        return to_tensor(page.convert("RGB").resize((64, 64)))
+
+
+def test_what_is_opened_within_what_is_kept_is_left_alone(pictures: list[str], caching: Callable[..., Any]) -> None:
+    """One of the two, and not both."""
+    switch, _ = caching(Whole(pictures, None))
+    assert switch.facts()["functions"].endswith("test_pictures.load_small")
+
+
 def test_two_random_readings_are_no_chain(pictures: list[str], caching: Callable[..., Any]) -> None:
     """A loader that draws is refused."""
 

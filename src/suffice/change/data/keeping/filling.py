@@ -12,7 +12,7 @@ from ..looking import apart
 from ..looking.tracing import read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from .cache import AnyMemo
@@ -24,17 +24,26 @@ GRACE_S = 10.0
 
 def fill(job: Any, loader: Any, memos: Sequence[AnyMemo], seconds: float) -> bool:
     """Read every item that the loader may ask for, within that time; whether all were read."""
-    count = max(1, min(job.processors, PROCESSES))
-    until = time.monotonic() + seconds
 
-    def part(place: int) -> bool:
+    def work(indices: Iterable[Any], until: float) -> bool:
         for memo in memos:
             memo.put_in()
-        for index in itertools.islice(indices_of(loader), place, None, count):
+        for index in indices:
             if time.monotonic() > until:
                 return False
             read(loader.dataset, index)
         return True
+
+    return shared_out(job, loader, work, seconds)
+
+
+def shared_out(job: Any, loader: Any, work: Callable[[Iterable[Any], float], bool], seconds: float) -> bool:
+    """Have processes of their own do `work(indices, until)`, each for a part of all indices; whether all said yes."""
+    count = max(1, min(job.processors, PROCESSES))
+    until = time.monotonic() + seconds
+
+    def part(place: int) -> bool:
+        return work(itertools.islice(indices_of(loader), place, None, count), until)
 
     children = [apart.Apart(job.torch, functools.partial(part, i), seconds + GRACE_S) for i in range(count)]
     done = []

@@ -30,6 +30,12 @@ CHECK_EVERY = 200
 SCALARS = (int, float, bool, str, type(None))
 
 
+class Local(threading.local):
+    """What a thread is doing: `busy` with working a result out, which what it calls is a part of."""
+
+    busy = False
+
+
 class Shelf:
     """What the memos of one change share: the store, the board, the generators of the job."""
 
@@ -39,7 +45,7 @@ class Shelf:
         self.board = board
         self.generators = generators
         self.reader = Reader(torch)
-        self.local = threading.local()
+        self.local = Local()
 
     def alone(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """What the work returns; what it calls is kept as a part of this, and not once more for itself."""
@@ -181,7 +187,7 @@ class Memo:
     def call(self, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What `original` returns for these arguments, from the store where it is there."""
         shelf = self.shelf
-        if not shelf.board.on or getattr(shelf.local, "busy", False):
+        if not shelf.board.on or shelf.local.busy:
             return original(*args, **kwargs)
         begun = time.perf_counter_ns()
         key = None

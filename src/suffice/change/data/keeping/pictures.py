@@ -87,7 +87,7 @@ class PictureMemo:
     def opened(self, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """In the place of the opening function: a picture that waits, opened only if the outcome is not kept."""
         shelf = self.shelf
-        if not shelf.board.on or getattr(shelf.local, "busy", False):
+        if not shelf.board.on or shelf.local.busy:
             return original(*args, **kwargs)
         try:
             key = self.key.of(args, kwargs)
@@ -119,7 +119,7 @@ class PictureMemo:
         """In the place of the call of the transforms: those behind the chain, with its outcome."""
         composed = self.chain.composed
         fits = len(args) == 2 and not kwargs and args[0] is composed and type(args[1]) is self.kind
-        if not fits or args[1]._story.steps != len(self.chain.steps) or getattr(self.shelf.local, "busy", False):
+        if not fits or args[1]._story.steps != len(self.chain.steps) or self.shelf.local.busy:
             return original(*args, **kwargs)
         if list(map(id, composed.transforms)) != list(map(id, self.chain.listed)):
             self.shelf.board.give_up("the transforms of a picture are others by now")

@@ -11,6 +11,7 @@ import gc
 import time
 from typing import TYPE_CHECKING
 
+from ..keeping.table import shape_of
 from ..keeping.values import Draft, NotKeepable, bits, memory_of
 from .calls import StandIn, key_of
 from .dependencies import Dependencies, Walk, changed
@@ -68,6 +69,29 @@ def read_items(torch: Any, dataset: Any, order: Sequence[Any], generators: Gener
         item = read(dataset, index)
         told[str(place)] = item_bits(torch, item) + item_bits(torch, generators.state()[:GLOBAL])
     return told
+
+
+def read_whole(torch: Any, loader: Any, known: Mapping[int, Any], plan: Answer) -> Answer:
+    """Read items and collate them: whether one draws, their fingerprints, what reading changed, the batch's shape."""
+    generators = Generators(torch, found_generators(torch, known))
+    state = Dependencies(torch, [], dict(known.values()), quick=True)
+    order = list(enumerate(some_indices(loader, plan["most"])))
+    order = order[::-1] if plan["reverse"] else order
+    changes = state.snapshot()
+    items, told, moved = [], {}, ""
+    begun = time.perf_counter()
+    for place, index in order:
+        generators.seed(plan["seed"] + place)
+        before = generators.state()
+        items.append(read(loader.dataset, index))
+        moved = moved or generators.moved(before)
+        told[str(place)] = item_bits(torch, items[-1])
+    item_s = (time.perf_counter() - begun) / max(1, len(items))
+    answer = {"moved": moved, "bits": told, "volatile": changed(changes, state.snapshot()), "item_s": item_s}
+    try:
+        return {**answer, "fault": "", "shape": shape_of(torch, loader.collate_fn(items))}
+    except (NotKeepable, RuntimeError, TypeError) as fault:
+        return {**answer, "fault": f"its samples make no batch that could be gathered: {fault}"[:200], "shape": None}
 
 
 def read_through(torch: Any, loader: Any, memos: Sequence[AnyMemo], plan: Answer) -> dict[str, str]:

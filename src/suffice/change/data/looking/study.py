@@ -72,31 +72,38 @@ class Study:
             self._listen(trace, functions, known, live)
 
     def _twice(self, look: Look, functions: Sequence[Any], known: Known, live: Sequence[AnyMemo]) -> list[Answer]:
-        """Two readings apart, side by side, in opposite orders and under different seeds."""
-
-        def looked(reverse: bool, seed: int) -> Answer:  # noqa: FBT001 - private
+        def looked(*, reverse: bool, seed: int) -> Answer:
             _set_aside(live)
             plan = {"items": self.items, "most": ITEMS, "reverse": reverse, "seed": seed}
             return look(self.torch, self.loader, functions, known, plan)
 
-        pairs = zip((False, True), SEEDS)
-        return apart.answers([apart.Apart(self.torch, functools.partial(looked, *each), LIMIT_S) for each in pairs])
+        return twice(self.torch, looked)
 
     def _listen(self, trace: Answer, functions: Sequence[Any], known: Known, live: Sequence[AnyMemo]) -> None:
-        """Where pictures are opened: keep what the first transforms make of them, if that is more."""
-        node = opening(trace["nodes"])
-        if node is None:
+        """Where pictures are opened outside of what is kept: keep what the first transforms make of them."""
+        nodes = trace["nodes"]
+        place = opening(nodes)
+        if place is None:
             return
-        opener = functions[node["function"]]
-        calls = calls_of(self.objects.values())
-        told = common(*self._twice(listen, [opener, *calls], known, live))
+        opener = functions[nodes[place]["function"]]
+        around = {
+            functions[nodes[each]["function"]] for each in above(nodes, place) if nodes[each]["function"] is not None
+        }
+        if any(each.function in around for each in self.chosen):
+            return
+        told = common(*self._twice(listen, [opener, *calls_of(self.objects.values())], known, live))
         if told is None:
             return
-        told.update(share=min(1.0, told["seconds"] / self.item_s), files=node["files"])
-        others = [each for each in self.chosen if each.function is not opener]
-        if told["share"] > WORTH_IT + sum(each.share for each in others):
+        told.update(share=min(1.0, told["seconds"] / self.item_s), files=nodes[place]["files"])
+        if told["share"] >= WORTH_IT:
+            within = {
+                functions[node["function"]]
+                for each, node in enumerate(nodes)
+                if node["function"] is not None and place in above(nodes, each)
+            }
             self.pictures = Pictures(opener, told)
-            self.chosen, self.reason = others, ""
+            self.chosen = [each for each in self.chosen if each.function not in {opener, *within}]
+            self.reason = ""
 
     def _probe(self, trace: Answer, functions: Sequence[Any], known: Known, live: Sequence[AnyMemo]) -> None:
         answers = self._twice(probing.probe, functions, known, live)
@@ -152,6 +159,16 @@ class Study:
         return f"{differ} of {len(self.reference)} samples came out differently with the results kept"
 
 
+def twice(torch: Any, look: Callable[..., Answer]) -> list[Answer]:
+    """Two readings apart, side by side: `look(reverse=…, seed=…)` in opposite orders and under different seeds.
+
+    Raises:
+        apart.Failed: if one came to no answer.
+    """
+    manners = [functools.partial(look, reverse=reverse, seed=seed) for reverse, seed in zip((False, True), SEEDS)]
+    return apart.answers([apart.Apart(torch, manner, LIMIT_S) for manner in manners])
+
+
 class Pictures:
     """What was found out about a function that opens pictures, and about what follows it: `told` by `common`."""
 
@@ -167,18 +184,21 @@ class Pictures:
         return {**self.found, "function": tracing.reference(self.function)}
 
 
-def opening(nodes: Sequence[Answer]) -> Answer | None:
-    """The outermost function that opens pictures by their files' names; of several, the one that takes longest."""
-    opens = [
-        bool(node["picture"] and node["plain"] and node["files"] and node["function"] is not None) for node in nodes
-    ]
+def above(nodes: Sequence[Answer], place: int) -> list[int]:
+    """The calls within which a call is made."""
+    parent = nodes[place]["parent"]
+    return [] if parent < 0 else [parent, *above(nodes, parent)]
 
-    def within(place: int) -> bool:
-        parent = nodes[place]["parent"]
-        return parent >= 0 and (opens[parent] or within(parent))
 
-    found = [node for place, node in enumerate(nodes) if opens[place] and not within(place)]
-    return max(found, key=lambda node: float(node["share"]), default=None)
+def opening(nodes: Sequence[Answer]) -> int | None:
+    """Where the outermost function is called that opens pictures by their names; of several, what takes longest."""
+    opens = {
+        place
+        for place, each in enumerate(nodes)
+        if each["picture"] and each["plain"] and each["files"] and each["function"] is not None
+    }
+    found = [place for place in opens if not opens.intersection(above(nodes, place))]
+    return max(sorted(found), key=lambda place: float(nodes[place]["share"]), default=None)
 
 
 def calls_of(objects: Iterable[Any]) -> list[Any]:
