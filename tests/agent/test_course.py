@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -33,6 +33,14 @@ for _ in range(9):
 """
 MODEL = "model = nn.Linear(3, 1)\noptimiser = torch.optim.SGD(model.parameters(), 0.1)\n"
 DATA = "data = TensorDataset(torch.rand(24, 3), torch.rand(24, 1))\n"
+SCALED = (
+    f"{DATA}model = nn.Linear(3, 1)\noptimiser = torch.optim.AdamW(model.parameters(), {{}})\n"
+    "scaler = torch.amp.GradScaler('cpu', init_scale=1024.0)\nloader = DataLoader(data, 4)\n"
+    + TAIL.replace("loss.backward()", "scaler.scale(loss).backward()").replace(
+        "optimiser.step()", "scaler.step(optimiser)"
+    )
+    + "        scaler.update()\n"
+)
 SCRIPTS = {
     "seeded": f"torch.manual_seed(5)\n{DATA}{MODEL}loader = DataLoader(data, 4, shuffle=True)\n{TAIL}",
     "unseeded": "import numpy\n"
@@ -55,6 +63,8 @@ SCRIPTS = {
     "        loss = (model(x) - y).square().mean()\n        loss.backward()\n        return loss\n"
     "    optimiser.step(closure)\n",
     "compiled": f"{DATA}{MODEL}model = torch.compile(model, backend='aot_eager')\nloader = DataLoader(data, 4)\n{TAIL}",
+    "scaled": SCALED.format("fused=False"),
+    "scaled and fused": SCALED.format("fused=True"),
     "uncompiled": f"{DATA}{MODEL}loader = DataLoader(data, 4)\n{TAIL}",
 }
 
@@ -63,6 +73,8 @@ class Told:
     """Courses by job and kind: the baseline, it again, its twin, and with another offset of the seeds."""
 
     KINDS = ("baseline", "again", "twin", "offset")
+    # What is held against another job: the tensors have other names, or the gradients are scaled.
+    ACROSS: ClassVar = {"compiled": "uncompiled", "scaled and fused": "scaled"}
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -72,8 +84,7 @@ class Told:
             (folder / f"{name}.py").write_text(HEAD + text)
             argv[name] = [str(folder / f"{name}.py")]
         orders = [self._order(name, words, kind) for name, words in argv.items() for kind in self.KINDS]
-        # The compiled job is held against the uncompiled one: their tensors have other names.
-        orders += [self._order("compiled", argv["compiled"], "across")]
+        orders += [self._order(name, argv[name], "across") for name in self.ACROSS]
         command, told = [sys.executable, str(JOBS / "recorded.py")], json.dumps(orders)
         done = subprocess.run(
             command, env=steady(), input=told, text=True, capture_output=True, timeout=TIMEOUT_S, check=False
@@ -83,7 +94,7 @@ class Told:
     def _order(self, name: str, argv: list[str], kind: str) -> dict[str, Any]:
         course: dict[str, Any] = {"steps": STEPS, "seed": 0, "seed_offset": int(kind == "offset")}
         course["twin_eps"] = EPS if kind == "twin" else 0.0
-        reference = "uncompiled" if kind == "across" else name
+        reference = self.ACROSS[name] if kind == "across" else name
         course["write_reference" if kind == "baseline" else "compare_with"] = str(self.folder / f"{reference}.pt")
         return {"argv": argv, "course": course, "report": str(self._path(name, kind))}
 
@@ -182,6 +193,14 @@ def test_the_loss_of_a_scaled_backward_is_the_plain_one(told: Told) -> None:
     """The scaler's factor of 1024 is in none of the losses; two optimisers step, and one of them counts."""
     losses = told("gan")["losses"]
     assert all(0.5 < loss < 4 for loss in losses)
+
+
+def test_a_fused_optimiser_takes_the_scale_away_itself(told: Told) -> None:
+    """Its gradients are still scaled when its step begins, and are told without the scaler's factor."""
+    across = told("scaled and fused", "across")
+    assert set(across["gradient_errors"]) == {"weight", "bias"}
+    assert max(across["gradient_errors"].values()) < 1e-6
+    assert told("scaled and fused")["losses"][0] == told("scaled")["losses"][0] < 4
 
 
 def test_gradients_of_a_closure_are_caught(told: Told) -> None:
