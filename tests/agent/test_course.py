@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from suffice.run.stage import environment
 from tests.conftest import JOBS, TIMEOUT_S, steady
 
 STEPS = 6
@@ -206,6 +207,21 @@ def test_a_fused_optimiser_takes_the_scale_away_itself(told: Told) -> None:
 def test_gradients_of_a_closure_are_caught(told: Told) -> None:
     """They are computed within the optimiser's step."""
     assert set(told("closure", "again")["gradient_errors"]) == {"weight", "bias"}
+
+
+def test_one_rank_tells_the_course_of_all(stage: Path, tmp_path: Path) -> None:
+    """Under a launcher that makes no step itself; the ranks end together."""
+    report = tmp_path / "told.json"
+    course = {"steps": 3, "seed": 0, "seed_offset": 0, "twin_eps": 0.0, "report": str(report)}
+    order = tmp_path / "order.json"
+    order.write_text(json.dumps({"scratch": str(tmp_path), "changes": [], "course": course}))
+    launched = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(JOBS / "ddp.py")]
+    variables = environment(steady(), stage, None, order)
+    subprocess.run([sys.executable, *launched], env=variables, timeout=TIMEOUT_S, check=True, capture_output=True)
+    told = json.loads(report.read_text())
+    assert len(told["losses"]) == 3
+    assert all(told["inputs"])
+    assert told["ended"] is False
 
 
 def test_the_process_ends_after_the_steps(told: Told, tmp_path: Path) -> None:

@@ -35,12 +35,12 @@ def describe(torch: Any) -> dict[str, Any]:
 
 def facts(torch: Any, roots: Roots) -> dict[str, Any]:
     """What is known once a step has been made."""
-    rank, world = _rank(torch)
+    number, world = rank(torch)
     modules = [m for m in (c.module() for c in roots.calls) if m is not None]
     parameters = {id(p): p for m in modules for p in m.parameters()}
     first = next(iter(parameters.values()), None)
     return {
-        "rank": rank,
+        "rank": number,
         "world_size": world,
         "models": [type(m).__name__ for m in modules],
         "parameters": sum(p.numel() for p in parameters.values()),
@@ -83,7 +83,8 @@ def has_optimiser(torch: Any) -> bool:
     return False
 
 
-def _rank(torch: Any) -> tuple[int, int]:
+def rank(torch: Any) -> tuple[int, int]:
+    """The number of this process among those that train together, and how many they are."""
     distributed = torch.distributed
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()

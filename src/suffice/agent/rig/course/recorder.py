@@ -16,11 +16,12 @@ import traceback
 from typing import TYPE_CHECKING
 
 from ... import hooks
-from ...process import keep_from_dynamo
+from ...process import keep_from_dynamo, rank
 from . import reference
 from .inputs import Inputs
 from .losses import Losses
 from .reads import Reads
+from .twin import stir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,25 +178,22 @@ class CourseRecorder:
             self.inputs.look_after_step()
 
     def _make_twin(self) -> None:
-        """Change the weights a little, by numbers of a generator of their own."""
         eps = self.order.get("twin_eps") or 0.0
-        if not eps:
-            return
-        generator = self.torch.Generator().manual_seed(self.order["seed"] + self.order.get("seed_offset", 0))
-        changed = {id(p): p for root in self.inputs.roots() for p in root.parameters() if p.is_floating_point()}
-        with self.torch.no_grad():
-            for parameter in changed.values():
-                noise = self.torch.randn(parameter.shape, generator=generator, dtype=self.torch.float64)
-                parameter.mul_((1 + eps * noise).to(parameter.device, _wide_enough(self.torch, parameter)))
+        if eps:
+            stir(self.torch, self.inputs.roots(), eps, self.order["seed"] + self.order.get("seed_offset", 0))
 
     # ---- the end
 
     def _at_exit(self) -> None:
-        if not self.reported and os.getpid() == self.pid:
+        """A process that made no step, such as a launcher of the one that does, has nothing to tell."""
+        if self.told["losses"] and not self.reported and os.getpid() == self.pid:
             self._finish(ended=True)
 
     def _finish(self, ended: bool) -> None:
+        """Tell the course; of several ranks the first one does."""
         self.reported = True
+        if rank(self.torch)[0]:
+            return
         if self.order.get("twin_eps") and not self.inputs.begun:
             self._note("no forward pass was seen before which the weights could be changed")
         found: dict[str, Any] = {}
@@ -217,7 +215,10 @@ class CourseRecorder:
             "twin_eps": self.order.get("twin_eps") or 0.0,
             "ended": ended,
         }
-        self.report(told)
+        try:
+            self.report(told)
+        except Exception:  # there is nobody left to tell
+            pass
 
     def _against_reference(self) -> dict[str, Any]:
         """Write gradients and state for other courses, or hold them against those of the baseline's course."""
@@ -225,27 +226,15 @@ class CourseRecorder:
         if not (to_write or to_read):
             return {}
         ours = {"gradients": self.gradients, "state": reference.state_of(self.torch, self.inputs.roots())}
-        if to_write:
-            if reference.bytes_of(ours) > self.job.scratch_bytes:
-                self._note("gradients and state were not kept: there is too little room in the scratch folder")
-                return {}
+        if to_read:
+            found, notes = reference.compare(self.torch, to_read, ours, set(self.names().values()))
+            self.told["notes"] += notes
+            return found
+        if reference.bytes_of(ours) > self.job.scratch_bytes:
+            self._note("gradients and state were not kept: there is too little room in the scratch folder")
+        elif to_write:
             reference.write(self.torch, to_write, ours)
-        if not to_read:
-            return {}
-        theirs = reference.read(self.torch, to_read)
-        pairs = {part: reference.paired(ours[part], theirs[part]) for part in ours}
-        for sentence in reference.type_changes(pairs["state"]):
-            self._note(sentence)
-        return {
-            "gradient_errors": reference.errors(self.torch, pairs["gradients"], set(pairs["gradients"])),
-            "state_errors": reference.errors(self.torch, pairs["state"], set(self.names().values())),
-            "zero_gradients": reference.vanished(self.torch, pairs["gradients"]),
-        }
-
-
-def _wide_enough(torch: Any, parameter: Any) -> Any:
-    """The type to multiply in: a factor near 1 is 1 in half precision."""
-    return torch.float64 if parameter.dtype == torch.float64 else torch.float32
+        return {}
 
 
 def _nothing(*_: Any) -> None:

@@ -80,6 +80,18 @@ def read(torch: Any, path: str) -> dict[str, Tensors]:
         return torch.load(path, map_location="cpu")  # type: ignore[no-any-return]  # the same
 
 
+def compare(torch: Any, path: str, ours: dict[str, Tensors], learnt: set[str]) -> tuple[dict[str, Any], list[str]]:
+    """What a course tells of its tensors against those in a file, and notes; `learnt` names the parameters."""
+    theirs = read(torch, path)
+    pairs = {part: paired(ours[part], theirs[part]) for part in ours}
+    told = {
+        "gradient_errors": errors(torch, pairs["gradients"], set(pairs["gradients"])),
+        "state_errors": errors(torch, pairs["state"], learnt),
+        "zero_gradients": vanished(torch, pairs["gradients"]),
+    }
+    return told, type_changes(pairs["state"])
+
+
 def bytes_of(tensors: Mapping[str, Tensors]) -> int:
     """What they take in memory."""
     return sum(t.numel() * t.element_size() for part in tensors.values() for t in part.values() if t is not None)
