@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from made_jobs import FACTS, GPU_FACTS, QUIET, loads, profile, quiet, quiet_gpu, rank, with_gauges, with_steps
 from test_ladder import PLANTED
 
+from suffice.change.catalog import CATALOG
 from suffice.diagnose import practices
 from suffice.diagnose.ladder import DATA, HOST, HOST_UNTOLD, WORK, diagnose
 from suffice.diagnose.view import bound_of, view_of
@@ -19,21 +20,6 @@ from suffice.records import Finding, Profile, Series, as_json, measured
 ROOT = Path(__file__).parents[2]
 RULES = (*DATA, *HOST, *HOST_UNTOLD, *WORK)
 FILES = {p.stem for p in (ROOT / "src/suffice/diagnose/rules").rglob("*.py") if p.stem != "__init__"}
-TECHNIQUES = {
-    "batch-gather",
-    "bucket-view",
-    "channels-last",
-    "compile",
-    "flush-denormals",
-    "foreach-optimiser",
-    "fused-optimiser",
-    "gradient-checkpointing",
-    "intra-op-threads",
-    "loader-workers",
-    "matmul-precision",
-    "mixed-precision",
-    "sample-cache",
-}
 RUNG_OF = {"data": 2, "host": 3, "work": 4}
 
 
@@ -65,7 +51,7 @@ def test_a_finding_speaks_for_itself(job, name) -> None:
 @pytest.mark.parametrize("job", [job for job, *_ in PLANTED])
 def test_what_cures_is_a_technique(job) -> None:
     """A cure is the id of a technique; advice that no technique carries out stands in the sentence."""
-    assert {cure for finding in diagnose(job()).findings for cure in finding.cures} <= TECHNIQUES
+    assert {cure for finding in diagnose(job()).findings for cure in finding.cures} <= set(CATALOG)
 
 
 @pytest.mark.parametrize(
