@@ -104,7 +104,8 @@ def gradients(baseline: Course, twin: Course, changed: Course) -> Iterator[Fault
         error = max((changed.gradient_errors.get(each, 1.0) for each in zero), default=1.0)
         yield Fault(
             test="gradients",
-            sentence=f"the gradients of {several(zero)} are zero with {name} (relative error {error:.1f}), "
+            sentence=f"the {'gradient' if len(zero) == 1 else 'gradients'} of {several(zero)} "
+            f"{'is' if len(zero) == 1 else 'are'} zero with {name} (relative error {error:.1f}), "
             f"{_first_loss(baseline, changed)}: {culprit} computes this model's backward pass wrongly; "
             "do not train with it",
         )
@@ -112,7 +113,8 @@ def gradients(baseline: Course, twin: Course, changed: Course) -> Iterator[Fault
     floors = dict.fromkeys(changed.gradient_errors, GRADIENT_FLOOR)
     if worst := _worst(changed.gradient_errors, twin.gradient_errors, floors):
         names, error, allowed = worst
-        found = f"with {name} the gradient of {several(names)} {_differs(error, 1, allowed, changed)}"
+        what = "gradient" if len(names) == 1 else "gradients"
+        found = f"with {name} the {what} of {several(names)} {_differ(names, error, 1, allowed, changed)}"
         yield Fault(test="gradients", sentence=f"{found}, {_first_loss(baseline, changed)}")
 
 
@@ -121,9 +123,9 @@ def state(twin: Course, changed: Course) -> Iterator[Fault]:
     floors = {each: LEARNT_FLOOR if each in changed.gradient_errors else BUFFER_FLOOR for each in changed.state_errors}
     if worst := _worst(changed.state_errors, twin.state_errors, floors):
         names, error, allowed = worst
-        learnt = [each for each in names if each in changed.gradient_errors]
+        learnt = names[0] in changed.gradient_errors
         what = "the weights" if learnt else "what the evaluated model keeps besides its weights"
-        found = f"{several(learnt or names)} {_differs(error, len(changed.losses), allowed, changed)}"
+        found = f"{several(names)} {_differ(names, error, len(changed.losses), allowed, changed)}"
         yield Fault(test="state", sentence=f"with {changes_of(changed)} {what} are others: {found}")
 
 
@@ -197,12 +199,13 @@ def _first_loss(baseline: Course, changed: Course) -> str:
     return f"and the first loss by {first[0]:.1e}" if first else "and no loss is known"
 
 
-def _differs(error: float, step: int, allowed: float, changed: Course) -> str:
+def _differ(names: Sequence[str], error: float, step: int, allowed: float, changed: Course) -> str:
     """By how much; where tensors can't be compared at all, the recorder has noted why."""
     if math.isinf(error):
         why = "; ".join(changed.notes) or "it has another shape, or is no number"
         return f"can't be compared at step {step} ({why})"
-    return f"differs at step {step} by a relative {error:.1e}, where rounding explains {allowed:.1e}"
+    verb = "differs" if len(names) == 1 else "differ"
+    return f"{verb} at step {step} by a relative {error:.1e}, where rounding explains {allowed:.1e}"
 
 
 def _is_half(value: float) -> bool:
