@@ -10,8 +10,10 @@ import pytest
 from suffice.measure.spool.reader import PHASES
 from tests.conftest import JOBS, TIMEOUT_S, AgentRun, steady
 
+SLOW = [pytest.param(way, marks=pytest.mark.slow) for way in ("inplace", "function", "late")]
 
-@pytest.mark.parametrize("way", ["module", "inplace", "function", "step", "late"])
+
+@pytest.mark.parametrize("way", ["module", "step", *SLOW])
 def test_no_graph_and_no_break_is_added(agent_job: Callable[..., AgentRun], way: str) -> None:
     """Whatever is compiled: the module, the module in place, a function around it, a whole step, or later on."""
     command = [sys.executable, str(JOBS / "graphs.py"), way]
@@ -23,7 +25,7 @@ def test_no_graph_and_no_break_is_added(agent_job: Callable[..., AgentRun], way:
     assert all(record.fault is None for record in run.records)
 
 
-@pytest.mark.parametrize("way", ["module", "inplace", "late"])
+@pytest.mark.parametrize("way", ["module", pytest.param("inplace", marks=pytest.mark.slow), "late"])
 def test_forward_is_told_when_a_module_is_compiled(agent_job: Callable[..., AgentRun], way: str) -> None:
     """The call of a compiled module is timed from outside of it."""
     (record,) = agent_job("graphs.py", way).trained

@@ -9,8 +9,10 @@ import pytest
 from tests.conftest import JOBS, TIMEOUT_S, AgentRun, steady
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("mode", ["eager", "compile"])
+@pytest.mark.parametrize(
+    ("mode", "workers"),
+    [("eager", 0), ("eager", 2), ("compile", 0), pytest.param("compile", 2, marks=pytest.mark.slow)],
+)
 def test_losses_are_bitwise_equal(agent_job: Callable[..., AgentRun], mode: str, workers: int) -> None:
     """Every loss, the state of the random generator and the weights at the end."""
     command = [sys.executable, str(JOBS / "losses.py"), mode, str(workers)]

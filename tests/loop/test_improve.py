@@ -126,6 +126,7 @@ def wait_for(process: subprocess.Popen[str], text: str) -> None:
     raise AssertionError(f"it never said {text!r}")
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_proven_and_the_next_search_goes_on(place: Path) -> None:
     """The plan holds the cache; the second search takes it over without trying it again."""
     before = tree(place)

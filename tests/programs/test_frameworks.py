@@ -57,6 +57,7 @@ def test_lightning(beside: Callable[..., Measured]) -> None:
     assert the_rank(run.profile).figures["evaluation_s"].value > 0
 
 
+@pytest.mark.slow
 def test_fabric_run(under: Callable[..., Measured], tmp_path: Path) -> None:
     """Lightning's own launcher starts a script written for Fabric; it prints what it prints without either."""
     pytest.importorskip("lightning")
@@ -75,6 +76,7 @@ def test_accelerate(beside: Callable[..., Measured]) -> None:
     check(beside(python(JOBS / "accelerate_job.py")), steps=20)
 
 
+@pytest.mark.slow
 def test_accelerate_launch(beside: Callable[..., Measured]) -> None:
     """Accelerate's own launcher starts the same loop, as a process of its own."""
     pytest.importorskip("accelerate")

@@ -100,7 +100,9 @@ class Courses:
     def run(self) -> None:
         """Make all courses that were asked for and not made yet."""
         orders = json.dumps([order for order in self.orders if not Path(order["report"]).exists()])
-        subprocess.run([sys.executable, str(JOBS / "recorded.py")], input=orders, text=True, env=self.environment, check=True)
+        subprocess.run(
+            [sys.executable, str(JOBS / "recorded.py")], input=orders, text=True, env=self.environment, check=True
+        )
 
 
 class Bench:

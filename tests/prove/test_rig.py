@@ -14,7 +14,7 @@ from suffice.prove.courses import run_course
 from suffice.prove.equality import judge_exact
 from suffice.prove.full import Metric, full_pairs
 from suffice.prove.rig import Pairs, Rig
-from suffice.prove.trial import NULL, Budget, run_trial
+from suffice.prove.trial import NULL, Arm, Budget, run_trial
 from suffice.prove.workshop import Workshop
 from suffice.records import Change, Course, Outcome, Risk
 from suffice.run.sandbox import choose
@@ -61,13 +61,22 @@ def rig(workshop: Workshop, tmp_path: Path) -> Iterator[Rig]:
 
 
 def test_the_null_candidate_makes_no_difference(rig: Rig) -> None:
-    """Nothing is compared with nothing, over the end of the job and into its next process."""
+    """A job that is compared with itself is not kept."""
     seen = Pairs()
     pairs = rig.pairs(None, clock="processor", block=1, warm_up=0, seen=seen)
     trial = run_trial(NULL, pairs, rng=Random(0), budget=Budget(pairs=20))
     assert trial.verdict.outcome is not Outcome.KEPT
     assert len(seen.wall) == len(seen.processor) == trial.verdict.pairs
-    assert rig.starts > 1, "24 steps do not hold 20 pairs, so it must have been started again"
+
+
+def test_pairs_go_on_in_the_next_process(rig: Rig) -> None:
+    """24 steps do not hold 20 pairs: the job comes to its end and is started again."""
+    seen = Pairs()
+    measure = rig.pairs(None, clock="wall", block=1, warm_up=0, seen=seen)
+    for _ in range(20):
+        assert measure(Arm.PLAIN) is not None
+    assert rig.starts > 1
+    assert len(seen.wall) == 20
 
 
 def test_a_cache_of_dear_samples_is_kept(rig: Rig) -> None:

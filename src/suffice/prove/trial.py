@@ -1,16 +1,15 @@
-"""A source of paired step times -> a `Trial` with its verdict; several changes and a budget -> one `Trial` each.
+"""A source of paired step times -> a `Trial` with its verdict.
 
-A trial stops as soon as its verdict is settled, or when its budget is used. The budget of a search is shared: what one
-trial leaves, the next ones have. The first trial of a search is of the null candidate, which changes nothing: where it
-seems to make a difference the comparison is at fault, and the search is void.
+A trial stops as soon as its verdict is settled, or when its budget is used. The first trial of a search is of the null
+candidate, which changes nothing: where that is found faster the comparison is at fault, and the search is void.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
@@ -57,41 +56,6 @@ class Budget:
 
     pairs: int = 200
     seconds: float = math.inf
-
-
-def search(
-    candidates: Sequence[str],
-    open_pairs: Callable[[str], MeasurePair],
-    *,
-    rng: Random,
-    rule: StopRule | None = None,
-    budget: Budget | None = None,
-    clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Trial]:
-    """Try the null candidate, then each change in turn; alpha and what is left of the seconds are shared equally.
-
-    Args:
-        candidates: The changes, by id, in the order in which they are tried.
-        open_pairs: Makes ready to compare a change, or `NULL`, with what is kept by then.
-        rng: Decides the order in each pair.
-        rule: When a verdict is settled; its alpha is that of the whole search.
-        budget: What the search may use.
-        clock: Tells the seconds used.
-
-    Raises:
-        SearchVoidError: after the trial of the null candidate, if it made a difference.
-    """
-    rule, budget = rule or StopRule(), budget or Budget()
-    shared = replace(rule, alpha=rule.alpha / max(1, len(candidates)))
-    deadline = clock() + budget.seconds
-    names = (NULL, *candidates)
-    for index, name in enumerate(names):
-        share = replace(budget, seconds=max(0.0, deadline - clock()) / (len(names) - index))
-        used = rule if name == NULL else shared
-        trial = run_trial(name, open_pairs(name), rng=rng, rule=used, budget=share, clock=clock)
-        yield trial
-        if name == NULL:
-            require_no_difference(trial, rule)
 
 
 def run_trial(
