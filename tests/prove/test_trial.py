@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suffice.errors import SearchVoidError
-from suffice.prove.trial import NULL, Arm, Budget, StopRule, require_no_difference, run_trial
+from suffice.prove.trial import NULL, Arm, Budget, MeasurePair, StopRule, require_no_difference, run_trial
 from suffice.records import Outcome, Trial, as_json
 from tests.prove.streams import KINDS, Machine
 
@@ -45,12 +45,12 @@ def test_no_change_at_all_is_hardly_ever_kept(spread: float) -> None:
     assert sum(trial.kept for trial in trials) <= 20
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "shared"])
+@pytest.mark.parametrize("kind", ["steady", "drifting", "autocorrelated"])
 def test_a_gain_of_five_percent_is_found_soon(kind: str) -> None:
-    """At 3 % of noise in a step, nine of ten trials keep it within 96 pairs, half of them within 24."""
+    """At 3 % of noise in a step, nine of ten trials keep it within 40 pairs, half of them within 24."""
     trials = [compared(kind, gain=0.05, spread=0.03, seed=seed) for seed in range(60)]
     pairs = sorted(trial.verdict.pairs if trial.kept else 999 for trial in trials)
-    assert pairs[len(pairs) * 9 // 10 - 1] <= 96
+    assert pairs[len(pairs) * 9 // 10 - 1] <= 40
     assert median(pairs) <= 24
 
 
