@@ -23,21 +23,36 @@ from suffice.agent.rig.job import Job, Refused
 from tests.change.data import made_sets
 
 
+class Mine(Job):
+    """In a fork of the tests there are other tests' loaders."""
+
+    def __init__(self, scratch: str, loader: DataLoader) -> None:
+        super().__init__(torch, scratch)
+        self.mine = loader
+
+    def loaders(self) -> list:
+        """Ours alone."""
+        return [self.mine]
+
+
 class Told:
     """The change, from the job's point of view."""
 
-    def __init__(self, order: dict) -> None:
+    def __init__(self, order: dict, loader: DataLoader) -> None:
         self.order = order
+        self.loader = loader
         self.switch = None
         self.refused = None
         self.steps = 0
 
     def begin(self) -> None:
         """Prepare and switch on."""
+        scratch = self.order["scratch"]
+        job = Mine(scratch, self.loader) if __name__ != "__main__" else Job(torch, scratch)
         name = self.order["change"].replace("-", "_")
         module = import_module(f"suffice.change.data.{name}")
         try:
-            self.switch = module.prepare(Job(torch, self.order["scratch"]), self.order.get("settings", {}))
+            self.switch = module.prepare(job, self.order.get("settings", {}))
             self.switch.on()
         except Refused as refusal:
             self.refused = str(refusal)
@@ -72,7 +87,7 @@ def train(order: dict) -> dict:
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(3), torch.nn.Dropout(0.2))
     model(torch.ones(1, 1, made_sets.SIDE, made_sets.SIDE))
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
-    told, losses, labels = Told(order), [], []
+    told, losses, labels = Told(order, loader), [], []
     for epoch in range(order.get("epochs", 3)):
         if hasattr(dataset, "epoch"):
             dataset.epoch = epoch

@@ -78,7 +78,7 @@ REFUSED = {
     "Counter": "returned something else when called again",
     "Odd": "returns what can't be kept: tests.change.data.made_sets.Sample",
     "KeepsAll": "keeps its results by itself",
-    "Cheap": "draws random",
+    "Cheap": "draws random|takes long",
 }
 
 

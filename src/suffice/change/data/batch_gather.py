@@ -178,8 +178,10 @@ class BatchGather:
         if shown:
             self.board.give_up(f"{shown} changed while it was read")
             return None
+        if type(indices) is not list or min(indices) < 0:
+            return None
         rows = self.torch.tensor(indices)
-        return rows if rows.dtype is self.torch.int64 and rows.dim() == 1 and int(rows.min()) >= 0 else None
+        return rows if rows.dtype is self.torch.int64 and rows.dim() == 1 else None
 
     def _collated(self, gathered: Gathered, rows: Any, batch: Any, begun: int) -> Any:
         """Keep what was put together one by one."""

@@ -18,6 +18,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from .feeding.limits import start_method
 from .keeping.board import Board
 from .keeping.cache import Ground, Layout, digest_of, from_root, kept_of, open_store, thorough, versions
 from .keeping.filling import fill
@@ -220,16 +221,6 @@ def unfit(loader: Any) -> str:
         return "" if len(loader) else "it is empty"
     except TypeError:
         return "it has no length"
-
-
-def start_method(loader: Any) -> str:
-    """How the loader's workers are started."""
-    import multiprocessing
-
-    context = loader.multiprocessing_context
-    if context is not None:
-        return str(context.get_start_method())
-    return multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
 
 
 def _note_of(job: Any, study: Study) -> str | None:

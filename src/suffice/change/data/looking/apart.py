@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import stat
+import struct
 import sys
 import threading
 import time
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     Work = Callable[[], Any]
+
+
+LENGTH = struct.Struct("<Q")
 
 
 class Failed(Exception):  # noqa: N818 - it is an answer
@@ -65,15 +69,20 @@ class Apart:
         return told["answer"]
 
     def _read(self) -> bytes:
-        pieces: list[bytes] = []
-        while True:
+        """The answer, as soon as it is whole: what the child has forked may hold the pipe open for longer."""
+        size = LENGTH.size
+        data = b""
+        while len(data) < size:
             ready, _, _ = select.select([self.pipe], [], [], max(0.0, self.until - time.monotonic()))
             if not ready:
                 raise Failed("reading a few samples in a process of its own took too long")
-            piece = os.read(self.pipe, 1 << 16)
+            piece = os.read(self.pipe, 1 << 20)
             if not piece:
-                return b"".join(pieces)
-            pieces.append(piece)
+                break
+            data += piece
+            if len(data) >= LENGTH.size:
+                size = LENGTH.size + LENGTH.unpack_from(data)[0]
+        return data[LENGTH.size :]
 
     def _end(self) -> None:
         try:
@@ -126,6 +135,7 @@ def _be_the_child(torch: Any, work: Work, pipe: int, limit_s: float) -> None:
             warnings.simplefilter("ignore")
             told = _done(work)
         data = json.dumps(told).encode()
+        data = LENGTH.pack(len(data)) + data
         while data:
             data = data[os.write(pipe, data) :]
         code = 0

@@ -91,7 +91,7 @@ class Dependencies:
 
     def _class_values(self, kind: type) -> dict[str, str]:
         return {
-            f"{base.__qualname__}.{name}": self._digest(value)
+            f"class {base.__qualname__}.{name}": self._digest(value)
             for base in kind.__mro__
             if is_users(base)
             for name, value in list(vars(base).items())

@@ -72,7 +72,10 @@ def read_items(torch: Any, dataset: Any, order: Sequence[Any], generators: Gener
 
 
 def read_whole(torch: Any, loader: Any, known: Mapping[int, Any], plan: Answer) -> Answer:
-    """Read items and collate them: whether one draws, their fingerprints, what reading changed, the batch's shape."""
+    """Read items and collate them: whether one draws, their fingerprints, what reading changed, the batch's shape.
+
+    `row_bytes` is what an item takes in a batch, `tensors` how many a batch has.
+    """
     generators = Generators(torch, found_generators(torch, known))
     state = Dependencies(torch, [], dict(known.values()), quick=True)
     order = list(enumerate(some_indices(loader, plan["most"])))
@@ -88,8 +91,12 @@ def read_whole(torch: Any, loader: Any, known: Mapping[int, Any], plan: Answer) 
         told[str(place)] = item_bits(torch, items[-1])
     item_s = (time.perf_counter() - begun) / max(1, len(items))
     answer = {"moved": moved, "bits": told, "volatile": changed(changes, state.snapshot()), "item_s": item_s}
+    answer.update(row_bytes=0, tensors=0)
     try:
-        return {**answer, "fault": "", "shape": shape_of(torch, loader.collate_fn(items))}
+        batch = items if loader.batch_sampler is None else loader.collate_fn(items)
+        sizes = [leaf.numel() * leaf.element_size() for leaf in _leaves(batch) if isinstance(leaf, torch.Tensor)]
+        answer.update(row_bytes=sum(sizes) / max(1, len(items)), tensors=len(sizes))
+        return {**answer, "fault": "", "shape": shape_of(torch, batch)}
     except (NotKeepable, RuntimeError, TypeError) as fault:
         return {**answer, "fault": f"its samples make no batch that could be gathered: {fault}"[:200], "shape": None}
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Look = Callable[[Any, Any, Sequence[Any], Known, Answer], Answer]
 
 ITEMS = 12
-TRACE_S = 0.3  # how long reading for the trace may take, once enough was read
+TRACE_S = 0.4  # how long reading for the trace may take, once enough was read
 LIMIT_S = 60.0  # of one process
 OBJECTS = 64
 DEPTH = 3

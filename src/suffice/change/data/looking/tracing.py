@@ -10,7 +10,6 @@ import itertools
 import sys
 import time
 import types
-from statistics import median
 from typing import TYPE_CHECKING
 
 from .calls import can_stand_in, key_of, stamp_of
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 LEAST_SHARE = 0.03  # of an item's time; what takes less is not looked at
 LEAST_CALL_S = 50e-6
-LEAST_ITEMS = 6
+LEAST_ITEMS = 8
 DEPTH = 30
 UNKNOWN = {"plain": True, "files": None, "picture": False}
 FROM_SAMPLER = 4096
@@ -63,7 +62,7 @@ class Tracer:
             node, begun = self.stack.pop()
             if node >= 0:
                 told = self.nodes[node]
-                told["times"].append(time.perf_counter() - begun)
+                told["now_s"] = (told["now_s"] or 0.0) + time.perf_counter() - begun
                 if told["files"] and not told["picture"]:
                     told["picture"] = _is_picture(argument)
 
@@ -76,13 +75,29 @@ class Tracer:
         if place is None:
             place = self.places[key] = len(self.nodes)
             self.nodes.append(
-                {"parent": parent, "calls": 0, "times": [], "plain": True, "files": None, "picture": False}
+                {
+                    "parent": parent,
+                    "calls": 0,
+                    "now_s": None,
+                    "items_s": [],
+                    "plain": True,
+                    "files": None,
+                    "picture": False,
+                }
             )
         node = self.nodes[place]
         node["calls"] += 1
         if node["plain"]:
             self._look_at(frame, node)
         return place
+
+    def item_ends(self) -> None:
+        """What was called since the last one was called for one item."""
+        self.stack.clear()
+        for node in self.nodes:
+            if node["now_s"] is not None:
+                node["items_s"].append(node["now_s"])
+                node["now_s"] = None
 
     def _look_at(self, frame: Any, node: Answer) -> None:
         code = frame.f_code
@@ -111,17 +126,17 @@ def trace(loader: Any, known: Mapping[int, str], limit_s: float, most: int) -> A
     done = 0
     read(dataset, indices[0])  # imports, and what is read once
     for index in indices:
-        tracer.stack.clear()
         sys.setprofile(tracer)
         try:
             read(dataset, index)
         finally:
             sys.setprofile(None)
+        tracer.item_ends()
         done += 1
         if done >= LEAST_ITEMS and time.perf_counter() - begun > limit_s:
             break
-    for node in tracer.nodes:  # by the median: other processes take turns with this one
-        node["seconds"] = node["calls"] * median(node["times"] or [0.0])
+    for node in tracer.nodes:  # by the shortest: neighbours on the machine can only lengthen
+        node["seconds"] = len(node["items_s"]) * min(node["items_s"], default=0.0)
     total = sum(node["seconds"] for node in tracer.nodes if node["parent"] < 0) or 1e-9
     return {"items": done, "item_s": total / done, "nodes": _told(tracer, total)}
 
