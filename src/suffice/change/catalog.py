@@ -23,7 +23,7 @@ class Technique:
     `id` is the file's name with hyphens, `what` the first line of its docstring. `clock` decides a trial: "processor"
     where a change leaves alone how many processors work at once, else "wall". A switch is followed by `warm_up` steps
     that don't count and `block` steps that do. `propose` takes a profile with at least one rank, and returns settings,
-    the likeliest first, or the reason why there are none.
+    the likeliest first, or the reason why there are none. `risk_of`, where there is one, tells what some settings risk.
     """
 
     id: str
@@ -34,6 +34,12 @@ class Technique:
     warm_up: int
     practice: str
     propose: Callable[[Profile], Proposed]
+    risk_of: Callable[[Mapping[str, Any]], str] | None = None
+
+    def change(self, settings: dict[str, Any]) -> Change:
+        """The change that this technique makes with these settings, which may have a risk of their own."""
+        risk = self.risk if self.risk_of is None else Risk(self.risk_of(settings))
+        return Change(id=self.id, settings=settings, risk=risk, practice=self.practice)
 
 
 def _technique(name: str, module: ModuleType) -> Technique:
@@ -46,6 +52,7 @@ def _technique(name: str, module: ModuleType) -> Technique:
         warm_up=getattr(module, "WARM_UP", 0),
         practice=module.PRACTICE,
         propose=module.propose,
+        risk_of=getattr(module, "risk_of", None),
     )
 
 
@@ -86,7 +93,5 @@ def proposals(profile: Profile, ids: Iterable[str]) -> tuple[list[Change], list[
         if isinstance(proposed, str):
             refused.append((each.id, proposed))
             continue
-        changes += [
-            Change(id=each.id, settings=settings, risk=each.risk, practice=each.practice) for settings in proposed
-        ]
+        changes += [each.change(settings) for settings in proposed]
     return changes, refused

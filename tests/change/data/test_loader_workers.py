@@ -106,11 +106,11 @@ def test_off_is_the_loader_as_it_was(fed: Callable[..., Any]) -> None:
 
 
 def test_random_samples_are_those_of_as_many_workers(fed: Callable[..., Any]) -> None:
-    """Fed from the start, a loader gives the very draws that it would give with these workers; it is "stochastic"."""
+    """Fed from the start, a loader gives the very draws that it would give with these workers, if it may."""
     torch.manual_seed(1)
     wanted = [batch[0] for batch in DataLoader(made.Draws(), 2, shuffle=True, num_workers=2)]
     loader = DataLoader(made.Draws(), 2, shuffle=True)
-    switch = fed(loader)
+    switch = fed(loader, draws="others")
     torch.manual_seed(1)
     seen = [batch[0] for batch in loader]
     assert all(torch.equal(one, other) for one, other in zip(wanted, seen, strict=True))
@@ -127,7 +127,9 @@ def test_a_sampler_that_draws_as_it_goes_is_no_exact_case(fed: Callable[..., Any
         def __len__(self) -> int:
             return made.COUNT
 
-    assert fed(DataLoader(made.Numbers(), 2, sampler=Drawing())).facts()["risk"] == "stochastic"
+    with pytest.raises(Refused, match="draw ahead of it"):
+        fed(DataLoader(made.Numbers(), 2, sampler=Drawing()))
+    assert fed(DataLoader(made.Numbers(), 2, sampler=Drawing()), draws="others").facts()["risk"] == "stochastic"
 
 
 def test_persistent_workers_of_the_job_give_way(fed: Callable[..., Any]) -> None:
@@ -208,6 +210,8 @@ def test_a_data_set_that_changes_gets_new_workers(fed: Callable[..., Any]) -> No
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "stream": (lambda _: DataLoader(made.Stream()), "every sample once for each worker"),
     "sharded": (lambda _: DataLoader(made.Sharded()), "in another order"),
+    "draws": (lambda _: DataLoader(made.Draws()), "workers would draw others"),
+    "draws from numpy": (lambda _: DataLoader(made.DrawsFromNumpy()), "from numpy.*would draw others"),
     "own generator": (lambda _: DataLoader(made.DrawsFromOwn()), "generator of its own .Random."),
     "counts": (lambda _: DataLoader(made.Counts()), "depend on more than their index"),
     "fails": (lambda _: DataLoader(made.Fails(), 13, sampler=[13]), "KeyError"),
@@ -272,6 +276,12 @@ def test_one_processor_is_the_trainings(job: Job) -> None:
         loader_workers.prepare(One(job, DataLoader(made.Numbers())), WORKERS)
 
 
+def test_other_draws_are_not_allowed_in_vain(job: Job) -> None:
+    """A data set that draws nothing is tried as what it is: exact."""
+    with pytest.raises(Refused, match="that is tried by itself"):
+        loader_workers.prepare(Only(job, DataLoader(made.Numbers())), {**WORKERS, "draws": "others"})
+
+
 def test_losses_with_workers(course: Course) -> None:
     """Of a data set that draws nothing they are bitwise the same, also with dropout, and switched within the epoch."""
     plain = course("ByIndex", epochs=3)
@@ -316,4 +326,6 @@ def test_what_is_proposed(loader: Loader, split: dict[str, float], processors: i
     if isinstance(expected, str):
         assert expected in proposed
     else:
-        assert [settings["workers"] for settings in proposed] == expected
+        assert [settings["workers"] for settings in proposed] == 2 * expected
+        risks = [loader_workers.risk_of(settings) for settings in proposed]
+        assert risks == ["exact"] * len(expected) + ["stochastic"] * len(expected)

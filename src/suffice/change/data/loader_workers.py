@@ -2,8 +2,8 @@
 
 The sampler is asked for indices as ever, so the order of samples stays. A data set that draws no random number gives
 the same samples in whichever process: that is exact. One that draws gives other draws of the same distribution,
-because each worker has generators of its own: that is stochastic, and is said in the facts. Whoever fetches can be
-changed between two batches; what was begun before is taken first.
+because each worker has generators of its own: that is stochastic, and is refused unless the settings say that other
+draws may be made. Whoever fetches can be changed between two batches; what was begun before is taken first.
 
 Not where no processor is free, unless samples are waited for from storage or the network; not for iterable data sets,
 for samples that draw from a generator of the data set's own, of which each worker would have a copy, nor where the
@@ -28,13 +28,14 @@ from .looking.probing import read_whole
 from .looking.study import ITEMS, twice
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from suffice.records import Loader, Profile
 
     from .feeding.pool import Pool
 
-RISK = "stochastic"
+RISK = "exact"
 CLOCK = "wall"
 BLOCK = 16
 WARM_UP = 6
@@ -44,6 +45,7 @@ WAIT_MATTERS = 0.05
 QUEUE_MATTERS = 0.3
 PREFETCH = 2
 LOADERS = 4
+SAME, OTHERS = "the same", "others"
 MOST_FOR_IO = 4  # workers a processor, where they mostly wait
 USUAL_SAMPLERS = frozenset(
     ("RandomSampler", "SequentialSampler", "SubsetRandomSampler", "WeightedRandomSampler", "DistributedSampler")
@@ -81,10 +83,17 @@ def propose(profile: Profile) -> list[dict[str, Any]] | str:
     return _settings([min(max(keep_up, 1), processors), processors - 1, processors], loader.workers)
 
 
+def risk_of(settings: Mapping[str, Any]) -> str:
+    """Workers that may draw other random numbers leave the distribution alone, and not the numbers."""
+    return "stochastic" if settings.get("draws") == OTHERS else RISK
+
+
 def _settings(counts: list[int], now: int) -> list[dict[str, Any]] | str:
     wanted = [count for count in dict.fromkeys(counts) if count not in (0, now)]
-    made = [{"workers": count, "prefetch_factor": PREFETCH, "persistent": True} for count in wanted]
-    return made or f"{now} workers are as many as there is room for"
+    if not wanted:
+        return f"{now} workers are as many as there is room for"
+    each = {"prefetch_factor": PREFETCH, "persistent": True}
+    return [{"workers": count, **each, "draws": draws} for draws in (SAME, OTHERS) for count in wanted]
 
 
 def _value(loader: Loader, name: str) -> float:
@@ -101,6 +110,7 @@ class LoaderWorkers:
         self.workers = int(settings.get("workers", 1))
         self.prefetch = int(settings.get("prefetch_factor") or PREFETCH)
         self.persistent = bool(settings.get("persistent", True))
+        self.others_allowed = settings.get("draws") == OTHERS
         self.is_on = False
         self.given_up: str | None = None
         self.served: dict[int, Served] = {}
@@ -152,6 +162,8 @@ class LoaderWorkers:
             return f"its samples depend on more than their index: {differing} of {len(one['bits'])} were others again"
         if moved or not _samples_usually(loader):
             served.risk = "stochastic"
+        if self.others_allowed != (served.risk == "stochastic"):
+            return _why_not(moved, others=self.others_allowed)
         batch = getattr(loader.batch_sampler, "batch_size", None) or loader.batch_size or 1
         return of_shared_memory(self.workers, self.prefetch, batch * max(one["row_bytes"], other["row_bytes"]))
 
@@ -262,6 +274,14 @@ def _get_iterator_of(job: Any) -> Any:
     return (
         function if can_stand_in(function) else job.refuse("this torch makes the iterators of a loader in another way")
     )
+
+
+def _why_not(moved: str, *, others: bool) -> str:
+    if others:
+        return "its samples draw no random number, so that workers are exact: that is tried by itself"
+    if moved:
+        return f"its samples draw random numbers (from {moved}), and workers would draw others"
+    return "its sampler may draw while the training does, and would draw ahead of it for workers"
 
 
 def _lacking() -> str:
