@@ -24,6 +24,7 @@ TOGETHER = "together"
 NULL_PAIRS = 60
 LONG_STEPS, SEEDS = 150, 3
 LONG_BLOCK_S = 0.2
+TOGETHER_SHARE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
