@@ -80,6 +80,46 @@ class Files(Dataset):
         return augment(load(self.files[index])), self.labels[index]
 
 
+class ByName(Files):
+    """The file is given by name."""
+
+    def __getitem__(self, index: int):
+        return augment(load(path=self.files[index])), self.labels[index]
+
+
+class InFolder(Files):
+    """A folder and names in it."""
+
+    def __init__(self, files: list[str]) -> None:
+        super().__init__(files)
+        self.root = Path(files[0]).parent
+        self.names = [Path(name).name for name in files]
+        del self.files
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int):
+        return augment(load_from(self.root, self.names[index])), self.labels[index]
+
+
+def load_from(folder: Path, name: str) -> torch.Tensor:
+    """A picture by folder and name."""
+    return work(torch.frombuffer(bytearray((folder / name).read_bytes()), dtype=torch.uint8).reshape(1, SIDE, SIDE))
+
+
+class Masked(Files):
+    """What a call names is not all that it reads."""
+
+    def __getitem__(self, index: int):
+        return augment(load_masked(self.files[index])), self.labels[index]
+
+
+def load_masked(path: str) -> torch.Tensor:
+    """A picture under the mask that belongs to it."""
+    return load(path) * len(Path(path + ".mask").read_bytes())
+
+
 class NoChance(Files):
     """Every item is the same each time."""
 

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
 
 from suffice.agent.rig.job import Job, Refused
-from suffice.change.data import sample_cache
+from suffice.change.data import batch_gather, sample_cache
 from tests.change.data import made_sets
 from tests.change.data.conftest import Only, epoch
 
@@ -24,6 +24,8 @@ KEPT = {
     "Method": "picture",
     "ByIndex": "__getitem__",
     "Held": "load",
+    "ByName": "load",
+    "InFolder": "load_from",
     "AroundLoad": "load",
     "Global": "scaled",
 }
@@ -131,7 +133,7 @@ def test_a_global_that_changes_ends_it(
     assert "FACTOR" in switch.facts()["given_up"]
 
 
-@pytest.mark.parametrize("name", ["Files", "ByIndex"])
+@pytest.mark.parametrize("name", ["Files", "ByIndex", "InFolder"])
 def test_a_file_that_was_rewritten_is_read_again(name: str, files: list[str], caching: Callable[..., Any]) -> None:
     """Where a file is named in the call, that sample alone is; else the cache is given up at the next epoch."""
     dataset = getattr(made_sets, name)(files)
@@ -143,7 +145,7 @@ def test_a_file_that_was_rewritten_is_read_again(name: str, files: list[str], ca
     seen = epoch(loader)
     switch.off()
     assert seen == epoch(loader)
-    assert ("a file that" in (switch.facts()["given_up"] or "")) == (name == "ByIndex")
+    assert ("a file that" in (switch.facts()["given_up"] or "")) == (name != "Files")
 
 
 def test_a_spot_check_ends_what_no_test_could_foresee(
@@ -231,6 +233,37 @@ def test_a_second_job_starts_warm(files: list[str], caching: Callable[..., Any])
     assert other.facts()["entries_found"] == 0, "another data set has another store"
 
 
+def test_files_that_changed_between_two_jobs_are_read_again(files: list[str], caching: Callable[..., Any]) -> None:
+    """Where no call names them as well; and what rests on files that are known to nobody stays within its job."""
+    for name in ("ByIndex", "InFolder"):
+        switch, loader = caching(getattr(made_sets, name)(files))
+        epoch(loader)
+        switch.off()
+        Path(files[3]).write_bytes(bytes([len(name)]) * made_sets.SIDE**2)
+        again, _ = caching(getattr(made_sets, name)(files))
+        again.off()
+        assert again.facts()["entries_found"] == 0
+    for each in files:
+        Path(each + ".mask").write_bytes(b"1")
+    for _ in range(2):
+        switch, loader = caching(made_sets.Masked(files))
+        epoch(loader)
+        switch.off()
+        assert (switch.facts()["entries_found"], switch.facts()["entries"]) == (0, 24)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"chosen": [{}]}', '{"chosen": 1, "doubtful": 2}'])
+def test_a_foreign_note_is_not_believed(files: list[str], caching: Callable[..., Any], job: Job, text: str) -> None:
+    """What stands in the scratch folder is read rightly or studied again."""
+    switch, _ = caching(made_sets.Files(files))
+    switch.off()
+    (note,) = Path(job.scratch).glob("study-*.json")
+    note.write_text(text)
+    again, _ = caching(made_sets.Files(files))
+    assert again.facts()["functions"].endswith(".load")
+    assert len(note.read_text()) > len(text)
+
+
 def test_two_data_sets_share_what_they_both_call(files: list[str], job: Job) -> None:
     """The function that is kept for training serves validation too, and is studied once."""
     train, check = DataLoader(made_sets.Files(files), 4, shuffle=True), DataLoader(made_sets.NoChance(files), 4)
@@ -311,3 +344,14 @@ def test_a_program_of_its_own_keeps_its_losses(program: Course, course: Course) 
     cached = program("Files", "sample-cache", workers=2)
     assert (cached["refused"], cached["losses"], cached["states"]) == (None, plain["losses"], plain["states"])
     assert cached["facts"]["hits"] >= 40
+
+
+def test_what_helps_evaluation_alone_is_refused(files: list[str], job: Job) -> None:
+    """A trial looks at training, and would find nothing."""
+    train, check = DataLoader(made_sets.Inline(files), 4, shuffle=True), DataLoader(made_sets.ByIndex(files), 4)
+    code = made_sets.ByIndex.__getitem__.__code__
+    with pytest.raises(Refused, match=r"Inline.__getitem__ draws random numbers"):
+        sample_cache.prepare(Only(job, check, train), {})
+    assert made_sets.ByIndex.__getitem__.__code__ is code
+    with pytest.raises(Refused, match="Inline: its samples draw"):
+        batch_gather.prepare(Only(job, check, train), {})

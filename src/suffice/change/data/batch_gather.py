@@ -24,7 +24,7 @@ from .keeping.values import NotKeepable, bits
 from .looking import apart
 from .looking.calls import StandIn, can_stand_in
 from .looking.generators import Generators
-from .looking.probing import read_whole
+from .looking.probing import found_generators, read_whole
 from .looking.study import ITEMS, twice
 
 if TYPE_CHECKING:
@@ -102,9 +102,12 @@ class BatchGather:
     def _study(self, loader: Any, gathered: Gathered) -> str:
         known = {id(thing): (name, thing) for name, thing in gathered.objects.items()}
 
+        found = found_generators(self.torch, known)
+
         def look(*, reverse: bool, seed: int) -> dict[str, Any]:
             self.stand_in.take_out()
-            return read_whole(self.torch, loader, known, {"most": ITEMS, "reverse": reverse, "seed": seed})
+            plan = {"most": ITEMS, "reverse": reverse, "seed": seed, "generators": found}
+            return read_whole(self.torch, loader, known, plan)
 
         one, other = twice(self.torch, look)
         differing = [place for place, told in one["bits"].items() if other["bits"].get(place) != told]
@@ -258,7 +261,8 @@ def direct_of(torch: Any, loader: Any) -> Direct | None:
 def prepare(job: Any, settings: dict[str, Any]) -> BatchGather:  # noqa: ARG001 - there is nothing to set
     """Study the data sets of the loaders that there are; those that come later are studied when they are first read."""
     switch = BatchGather(job)
-    loaders = sorted(job.loaders(), key=lambda each: type(each.sampler).__name__ == "SequentialSampler")
+    shuffled = [each for each in job.loaders() if type(each.sampler).__name__ != "SequentialSampler"]
+    loaders = shuffled or job.loaders()  # what is read in order is mostly for evaluation
     reasons = [f"{type(each.dataset).__name__}: {reason}" for each in loaders if (reason := switch.take_in(each))]
     if loaders and not switch.gathered:
         job.refuse("; ".join(dict.fromkeys(reasons)))

@@ -24,7 +24,7 @@ from .feeding.pool import NEEDED, Undrawn
 from .feeding.served import Served
 from .looking import apart
 from .looking.calls import StandIn, can_stand_in
-from .looking.probing import read_whole
+from .looking.probing import found_generators, read_whole
 from .looking.study import ITEMS, twice
 
 if TYPE_CHECKING:
@@ -147,8 +147,11 @@ class LoaderWorkers:
         """Whether the samples are the same in whichever process, and whether the batches fit."""
         known = {id(thing): (name, thing) for name, thing in served.objects.items()}
 
+        found = found_generators(self.torch, known)
+
         def look(*, reverse: bool, seed: int) -> dict[str, Any]:
-            return read_whole(self.torch, loader, known, {"most": ITEMS, "reverse": reverse, "seed": seed})
+            plan = {"most": ITEMS, "reverse": reverse, "seed": seed, "generators": found}
+            return read_whole(self.torch, loader, known, plan)
 
         one, other = twice(self.torch, look)
         served.volatile = {*one["volatile"], *other["volatile"]}

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from .feeding.limits import start_method
 from .keeping.board import Board
-from .keeping.cache import Ground, Layout, digest_of, from_root, kept_of, open_store, thorough, versions
+from .keeping.cache import Ground, Layout, from_root, kept_of, open_store, thorough, versions
+from .keeping.files import digest_of
 from .keeping.filling import fill
 from .keeping.memo import COUNTS, Shelf
 from .looking import apart
@@ -78,6 +79,7 @@ class SampleCache:
         self.shelf: Shelf | None = None
         self.known: dict[int, str] = {}
         self.counted: dict[str, int] = {}
+        self.reasons: list[str] = []
         self.found_entries = 0
         self.with_workers = False
         self.is_on = False
@@ -85,18 +87,21 @@ class SampleCache:
 
     def take_in(self, loaders: list[Any]) -> str:
         """Study the data sets of loaders that were not studied yet; the reason if nothing is cached in the end."""
-        reasons = []
         for loader in loaders:
             if id(loader.dataset) in self.known or len(self.known) >= LOADERS:
                 continue
             self.known[id(loader.dataset)] = type(loader.dataset).__name__
             reason = unfit(loader) or self._study(loader)
             if reason:
-                reasons.append(f"{type(loader.dataset).__name__}: {reason}")
+                self.reasons.append(f"{type(loader.dataset).__name__}: {reason}")
         if any(kept_of(study) for study in self.studies):
             reason = self._set_up()
-            reasons += [reason] if reason else []
-        return "" if self.memos else "; ".join(dict.fromkeys(reasons)) or "there is no loader to speed up"
+            self.reasons += [reason] if reason else []
+        return "" if self.memos else "; ".join(dict.fromkeys(self.reasons)) or "there is no loader to speed up"
+
+    def keeps_for(self, loader: Any) -> bool:
+        """Whether anything of this loader's samples is kept."""
+        return any(study.loader.dataset is loader.dataset and kept_of(study) for study in self.studies)
 
     def _study(self, loader: Any) -> str:
         study = Study(self.job.torch, loader, type(loader.dataset).__name__)
@@ -207,6 +212,10 @@ def prepare(job: Any, settings: dict[str, Any]) -> SampleCache:
     reason = switch.take_in(loaders)
     if loaders and reason:
         job.refuse(reason)
+    shuffled = [each for each in loaders if type(each.sampler).__name__ != "SequentialSampler"]
+    if shuffled and not any(switch.keeps_for(each) for each in shuffled):  # the others are mostly for evaluation
+        switch.turn_back()
+        job.refuse("; ".join(dict.fromkeys(switch.reasons)))
     return switch
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
-import hashlib
-import json
 import os
 import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from ..looking.calls import can_stand_in, stamp_of
+from ..looking.calls import can_stand_in
 from ..looking.dependencies import Dependencies, changed
 from ..looking.study import calls_of
+from .files import FILES_STAMPED, digest_of, file_stamps, knows_its_files
 from .memo import Key, Memo, Owner
 from .pictures import Chain, PictureMemo
 from .store import SLOT_BYTES, TABLE_AT, Store
@@ -35,7 +34,6 @@ MOST_SLOTS = 1 << 24
 SLACK = 1.25  # samples differ in size, and few were looked at
 SLACK_BYTES = 8 << 20
 FILES_KEPT = 4
-FILES_LOOKED_AT = 256
 UNKNOWN_ITEMS = 100_000
 
 
@@ -47,11 +45,6 @@ def versions() -> str:
         with contextlib.suppress(metadata.PackageNotFoundError):
             told.append(f"{name} {metadata.version(name)}")
     return ", ".join(told)
-
-
-def digest_of(*told: Any) -> str:
-    """A short name for what can be written as JSON."""
-    return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 class Ground:
@@ -66,14 +59,13 @@ class Ground:
             chain = chain_of(study)
             self.functions += [each for each in chain.transforms() if can_stand_in(each)]
             self.objects = {**self.objects, **transforms_of(study.pictures.found["composed"], chain)}
-        self.by_index = bool(self.objects) and not all(each.files for each in study.chosen)
+        self.named = study.objects if not all(each.files for each in study.chosen) else {}
         self.first = self.now()
 
     def now(self) -> dict[str, str]:
         """A quick look at it."""
         state = Dependencies(self.torch, self.functions, self.objects, quick=True).snapshot()
-        if self.by_index:
-            state.update(file_stamps(self.objects))
+        state.update(file_stamps(self.named))
         return {name: digest for name, digest in state.items() if name not in self.volatile}
 
     def changed(self) -> list[str]:
@@ -88,21 +80,6 @@ def thorough(torch: Any, functions: Iterable[Any], objects: Mapping[str, Any], v
     return digest_of(state), bool(dependencies.opaque)
 
 
-def file_stamps(objects: Mapping[str, Any]) -> dict[str, str]:
-    """Size and time of files that the attributes of objects name, of some evenly spaced ones."""
-    stamps = {}
-    for name, thing in objects.items():
-        for attribute, value in list(vars(thing).items()):
-            if not isinstance(value, (list, tuple)) or not value:
-                continue
-            some = [value[len(value) * i // FILES_LOOKED_AT] for i in range(FILES_LOOKED_AT)]
-            paths = [each[0] if isinstance(each, (list, tuple)) and each else each for each in some]
-            found = [stamp_of(each) for each in dict.fromkeys(p for p in paths if isinstance(p, (str, os.PathLike)))]
-            if any(found):
-                stamps[f"a file that {name}.{attribute} names"] = digest_of(found)
-    return stamps
-
-
 class Layout:
     """What is to be memoised for some studies, and the `fingerprint` of what the keys mean.
 
@@ -114,6 +91,7 @@ class Layout:
         self.private = False
         doubtful = [function for study in studies for function in study.doubtful]
         for study in studies:
+            self.private |= bool(kept_of(study)) and not knows_its_files(study)
             for each in study.chosen:
                 if each.function not in doubtful:
                     self._add(torch, study, each)
@@ -127,6 +105,8 @@ class Layout:
 
     def _add(self, torch: Any, study: Study, each: Chosen) -> None:
         prefix, private = thorough(torch, [each.function], {}, study.volatile)
+        if not each.files:
+            prefix = digest_of(prefix, file_stamps(study.objects, FILES_STAMPED))
         known, files, owners = self.drafts.get(each.function, (prefix, each.files, {}))
         self.private |= private
         if each.owners:
@@ -154,9 +134,9 @@ class Layout:
         """The memos, with nothing put in yet."""
         made: list[AnyMemo] = []
         for function, draft in self.drafts.items():
-            made.append(Memo(shelf, function, Key(shelf.board, *draft)))
+            made.append(Memo(shelf, function, Key(shelf.board, function, *draft)))
         for function, (prefix, files, chain) in self.openings.items():
-            made.append(PictureMemo(shelf, function, Key(shelf.board, prefix, files, {}), chain))
+            made.append(PictureMemo(shelf, function, Key(shelf.board, function, prefix, files, {}), chain))
         return made
 
 

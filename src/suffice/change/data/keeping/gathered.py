@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..looking.dependencies import Dependencies, changed
 from ..looking.study import objects_of
-from .cache import file_stamps
+from .files import file_stamps
 from .memo import Owner
 
 if TYPE_CHECKING:

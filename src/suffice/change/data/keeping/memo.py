@@ -14,6 +14,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from ..looking.calls import StandIn, key_of, stamp_of
+from ..looking.dependencies import original_of
 from .store import MISSING
 from .values import Draft, NotKeepable, Reader, bits
 
@@ -116,10 +117,14 @@ class Key:
     objects whose method it may be, by their ids; none for a function that is no method.
     """
 
-    def __init__(self, board: Board, prefix: str, files: Sequence[int], owners: Mapping[int, Owner]) -> None:
+    def __init__(
+        self, board: Board, function: Any, prefix: str, files: Sequence[int], owners: Mapping[int, Owner]
+    ) -> None:
+        names = original_of(function).__code__.co_varnames
         self.board = board
         self.prefix = prefix
         self.files = tuple(files)
+        self.names = names
         self.owners = dict(owners)
         self.known = {address: owner.name for address, owner in owners.items()}
 
@@ -131,7 +136,7 @@ class Key:
         if told is None:
             return None
         for place in self.files:
-            stamp = stamp_of(args[place]) if place < len(args) else ""
+            stamp = stamp_of(args[place] if place < len(args) else kwargs.get(self.names[place]))
             if not stamp:
                 return None
             told += "\0" + stamp

@@ -108,6 +108,14 @@ def _rarer_word(value: Any, kind: type, known: Mapping[int, str]) -> str | None:
     return None
 
 
+def is_file(path: Any) -> bool:
+    """Whether it names a file that there is."""
+    try:
+        return isinstance(path, (str, bytes, os.PathLike)) and os.path.isfile(path)
+    except ValueError:  # a zero byte
+        return False
+
+
 def stamp_of(path: Any) -> str:
     """Size and time of change of the file of that name, by which it is known to be what it was; empty where none is.
 

@@ -14,7 +14,6 @@ from ..keeping.values import Draft, NotKeepable, bits
 from ..keeping.waiting import OPERATIONS, Story, become, waiting_kind
 from .calls import StandIn, key_of
 from .generators import Generators
-from .probing import found_generators
 from .tracing import read, some_indices
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def listen(torch: Any, loader: Any, functions: Sequence[Any], known: Mapping[int
     transform up to the first random one. A stage has a label, a fingerprint (None where it can't be kept), a size, and
     the seconds until then.
     """
-    generators = Generators(torch, found_generators(torch, known))
+    generators = Generators(torch, plan["generators"])
     listener = _Listener(torch, generators, {address: name for address, (name, _) in known.items()})
     listener.begin(functions)
     order = list(enumerate(some_indices(loader, plan["most"])[: plan["items"]]))

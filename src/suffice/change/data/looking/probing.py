@@ -35,10 +35,11 @@ DEPTH = 8
 def probe(torch: Any, loader: Any, functions: Sequence[Any], known: Mapping[int, Any], plan: Answer) -> Answer:
     """Read items, some of them twice, and listen to the functions.
 
-    `known`: objects by id -> (name, object). `plan`: `items` how many, `most` of how many, `reverse`, `seed`. Returns
-    for each function its calls by argument, the fingerprints of the items, and which state reading changed.
+    `known`: objects by id -> (name, object). `plan`: `items` how many, `most` of how many, `reverse`, `seed`, and the
+    job's `generators`. Returns for each function its calls by argument, the fingerprints of the items, and which state
+    reading changed.
     """
-    generators = Generators(torch, found_generators(torch, known))
+    generators = Generators(torch, plan["generators"])
     names = {address: name for address, (name, _) in known.items()}
     objects = dict(known.values())
     probes = [_Probe(torch, generators, function, names) for function in functions]
@@ -76,7 +77,7 @@ def read_whole(torch: Any, loader: Any, known: Mapping[int, Any], plan: Answer) 
 
     `row_bytes` is what an item takes in a batch, `tensors` how many a batch has.
     """
-    generators = Generators(torch, found_generators(torch, known))
+    generators = Generators(torch, plan["generators"])
     state = Dependencies(torch, [], dict(known.values()), quick=True)
     order = list(enumerate(some_indices(loader, plan["most"])))
     order = order[::-1] if plan["reverse"] else order
@@ -111,7 +112,7 @@ def read_through(torch: Any, loader: Any, memos: Sequence[AnyMemo], plan: Answer
 
 
 def found_generators(torch: Any, known: Mapping[int, Any]) -> list[Any]:
-    """The generators of the job, as far as they can be found."""
+    """The generators of the job, as far as they can be found; to be called before a fork, for it touches everything."""
     found = found_among(torch, gc.get_objects())
     for _, thing in known.values():
         found += found_among(torch, vars(thing).values())

@@ -32,7 +32,8 @@ SEEDS = 1000, 777_000
 class Study:
     """What was found out about one loader's data set; `reason` says why nothing is chosen, if so.
 
-    `objects` are the data set and what it consists of, by the names under which they are reported.
+    `objects` are the data set and what it consists of, by the names under which they are reported; `opened` are files
+    that were read and that no call names of what is kept.
     """
 
     def __init__(self, torch: Any, loader: Any, name: str) -> None:
@@ -47,6 +48,8 @@ class Study:
         self.item_s = 0.0
         self.items = 0
         self.reference: Answer = {}
+        self.generators: list[Any] = []
+        self.opened: list[str] = []
 
     def carry_out(self, live: Sequence[AnyMemo] = (), before: Sequence[Chosen] = ()) -> None:
         """Find what can be kept; `live` are memos at work, set aside where we look, `before` what was chosen elsewhere.
@@ -70,11 +73,17 @@ class Study:
         elif not self.chosen:
             self._probe(trace, functions, known, live)
             self._listen(trace, functions, known, live)
+        kept = [each.function for each in self.chosen] + ([self.pictures.function] if self.pictures is not None else [])
+        nodes = [node for node in trace["nodes"] if node["function"] is not None]
+        named = {path for node in nodes if functions[node["function"]] in kept for path in node["named"]}
+        self.opened = [path for path in trace["opened"] if path not in named]
 
     def _twice(self, look: Look, functions: Sequence[Any], known: Known, live: Sequence[AnyMemo]) -> list[Answer]:
+        found = self.generators = self.generators or probing.found_generators(self.torch, known)
+
         def looked(*, reverse: bool, seed: int) -> Answer:
             _set_aside(live)
-            plan = {"items": self.items, "most": ITEMS, "reverse": reverse, "seed": seed}
+            plan = {"items": self.items, "most": ITEMS, "reverse": reverse, "seed": seed, "generators": found}
             return look(self.torch, self.loader, functions, known, plan)
 
         return twice(self.torch, looked)
@@ -120,13 +129,18 @@ class Study:
             "doubtful": [tracing.reference(each) for each in self.doubtful],
             "volatile": sorted(self.volatile),
             "item_s": self.item_s,
+            "opened": self.opened,
             "reason": self.reason,
         }
 
     def remember(self, told: Answer) -> bool:
         """Take over what an earlier process found out of the same; whether there is such, with all of its functions."""
-        if not told:
+        try:
+            return self._remember(told)
+        except (KeyError, TypeError, AttributeError):  # somebody else's text
             return False
+
+    def _remember(self, told: Answer) -> bool:
         chosen = [(tracing.find(each["function"]), each) for each in told["chosen"]]
         doubtful = [tracing.find(each) for each in told["doubtful"]]
         if any(function is None for function, _ in chosen) or None in doubtful:
@@ -139,6 +153,7 @@ class Study:
             self.pictures = Pictures(opener, told["pictures"])
         self.chosen, self.doubtful = [Chosen(function, each) for function, each in chosen], doubtful
         self.volatile, self.item_s, self.reason = set(told["volatile"]), told["item_s"], told["reason"]
+        self.opened = list(told["opened"])
         return True
 
     def equal_through(self, memos: Sequence[AnyMemo]) -> str:

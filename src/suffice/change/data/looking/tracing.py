@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
 import sys
 import time
 import types
 from typing import TYPE_CHECKING
 
-from .calls import can_stand_in, key_of, stamp_of
+from .calls import can_stand_in, is_file, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,8 @@ LEAST_SHARE = 0.03  # of an item's time; what takes less is not looked at
 LEAST_CALL_S = 50e-6
 LEAST_ITEMS = 8
 DEPTH = 30
-UNKNOWN = {"plain": True, "files": None, "picture": False}
+OPENED = 100
+SYSTEM = ("/proc/", "/sys/", "/dev/", *(os.path.join(each, "") for each in (sys.prefix, sys.base_prefix)))
 FROM_SAMPLER = 4096
 
 
@@ -74,17 +76,8 @@ class Tracer:
         place = self.places.get(key)
         if place is None:
             place = self.places[key] = len(self.nodes)
-            self.nodes.append(
-                {
-                    "parent": parent,
-                    "calls": 0,
-                    "now_s": None,
-                    "items_s": [],
-                    "plain": True,
-                    "files": None,
-                    "picture": False,
-                }
-            )
+            told: Answer = {"parent": parent, "calls": 0, "now_s": None, "items_s": []}
+            self.nodes.append({**told, "plain": True, "files": None, "named": set(), "picture": False})
         node = self.nodes[place]
         node["calls"] += 1
         if node["plain"]:
@@ -109,15 +102,18 @@ class Tracer:
         if key_of(tuple(given), {}, self.known) is None:
             node["plain"] = False
             return
-        files = {place for place, each in enumerate(given[: code.co_argcount]) if stamp_of(each)}
+        files = {place for place, each in enumerate(given[: code.co_argcount]) if is_file(each)}
+        node["named"].update(os.path.abspath(os.fsdecode(given[place])) for place in files)
         node["files"] = files if node["files"] is None else node["files"] & files
 
 
 def trace(loader: Any, known: Mapping[int, str], limit_s: float, most: int) -> Answer:
     """What is called for an item: how many were read, the seconds of an item, and the nodes that matter.
 
+    `opened` are the files that were.
+
     A node tells its parent's place, its function (module, name, line), calls, share of the items' time, whether its
-    arguments are plain, which of them name files, and whether it returns a PIL image.
+    arguments are plain, which of them name files, and which files; and whether it returns a PIL image.
     """
     dataset = loader.dataset
     indices = some_indices(loader, most)
@@ -125,6 +121,7 @@ def trace(loader: Any, known: Mapping[int, str], limit_s: float, most: int) -> A
     begun = time.perf_counter()
     done = 0
     read(dataset, indices[0])  # imports, and what is read once
+    opened = _listen_to_files()
     for index in indices:
         sys.setprofile(tracer)
         try:
@@ -138,7 +135,20 @@ def trace(loader: Any, known: Mapping[int, str], limit_s: float, most: int) -> A
     for node in tracer.nodes:  # by the shortest: neighbours on the machine can only lengthen
         node["seconds"] = len(node["items_s"]) * min(node["items_s"], default=0.0)
     total = sum(node["seconds"] for node in tracer.nodes if node["parent"] < 0) or 1e-9
-    return {"items": done, "item_s": total / done, "nodes": _told(tracer, total)}
+    files = sorted(path for path in opened if not path.startswith(SYSTEM))
+    return {"items": done, "item_s": total / done, "nodes": _told(tracer, total), "opened": files[:OPENED]}
+
+
+def _listen_to_files() -> set[str]:
+    """A set that fills with the files that are opened; there is no way back, so only in a process of our own."""
+    opened: set[str] = set()
+
+    def heard(event: str, arguments: Any) -> None:
+        if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
+            opened.add(os.path.abspath(os.fsdecode(arguments[0])))
+
+    sys.addaudithook(heard)
+    return opened
 
 
 def _told(tracer: Tracer, total: float) -> list[Answer]:
@@ -161,6 +171,7 @@ def _told(tracer: Tracer, total: float) -> list[Answer]:
                 "plain": node["plain"],
                 "files": sorted(node["files"] or ()),
                 "picture": node["picture"],
+                "named": sorted(node["named"]),
                 "function": None if codes[place] is read.__code__ else reference(functions.get(codes[place])),
             }
         )
