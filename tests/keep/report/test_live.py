@@ -49,6 +49,7 @@ def test_one_line_while_the_job_runs(tmp_path: Path) -> None:
         assert any("of a training step is" in line for line in terminal.text)
 
 
+@pytest.mark.alone
 def test_a_narrow_terminal_that_is_resized(tmp_path: Path) -> None:
     """On thirty columns the line is cut, never wrapped; after a pull at the window the job's lines are whole."""
     with start(tmp_path, columns=30, lines=10) as terminal:
