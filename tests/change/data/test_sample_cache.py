@@ -165,6 +165,32 @@ def test_a_spot_check_ends_what_no_test_could_foresee(
     assert epoch(loader) == plain
 
 
+def test_a_file_that_is_gone_fails_as_before(files: list[str], caching: Callable[..., Any]) -> None:
+    """Nothing is handed out for it, and the cache goes on."""
+    dataset = made_sets.Files(files)
+    switch, _ = caching(dataset)
+    for _ in range(2):
+        [dataset[place] for place in range(4)]
+    Path(files[2]).unlink()
+    with pytest.raises(FileNotFoundError):
+        dataset[2]
+    hits = switch.facts()["hits"]
+    dataset[3]
+    assert (switch.facts()["hits"], switch.facts()["given_up"]) == (hits + 1, None)
+
+
+def test_calls_are_told_apart(files: list[str], caching: Callable[..., Any]) -> None:
+    """A number is not its text, and neither a truth; nor is one data set another."""
+    one, other = made_sets.Method(files), made_sets.Method(files, power=3)
+    caching(one)
+    wanted = [one.picture(index) for index in (0, 1)]
+    for _ in range(2):
+        assert torch.equal(one.picture(0), wanted[0])
+        assert torch.equal(one.picture(True), wanted[1])
+        assert torch.equal(one.picture(1), wanted[1])
+        assert not torch.equal(other.picture(0), wanted[0])
+
+
 def test_views_of_a_data_set_lead_to_it(files: list[str], caching: Callable[..., Any]) -> None:
     """Through `Subset` and `ConcatDataset`: the parts share what is kept."""
     whole = made_sets.ByIndex(files)

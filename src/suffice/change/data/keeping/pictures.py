@@ -91,7 +91,7 @@ class PictureMemo:
             return original(*args, **kwargs)
         try:
             key = self.key.of(args, kwargs)
-            there = key is not None and shelf.store.has(key)
+            there = key is not None and shelf.store.find(key) is not None
         except Exception as error:
             shelf.failed(error)
             key = None

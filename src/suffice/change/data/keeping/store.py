@@ -134,17 +134,16 @@ class Store:
 
     def get(self, key: bytes, reader: Reader) -> Any:
         """The value of that key of 16 bytes, or `MISSING`."""
-        place = self._find(key)
-        if place is None:
-            return MISSING
+        place = self.find(key)
+        return MISSING if place is None else self.read(place, reader)
+
+    def read(self, place: tuple[int, int], reader: Reader) -> Any:
+        """The value at a place that was found; it stays there."""
         offset, text = place
         return reader.read(self.memory[offset : offset + text], self.memory, _aligned(offset + text))
 
-    def has(self, key: bytes) -> bool:
-        """Whether there is a value of that key."""
-        return self._find(key) is not None
-
-    def _find(self, key: bytes) -> tuple[int, int] | None:
+    def find(self, key: bytes) -> tuple[int, int] | None:
+        """Where the value of that key lies, or None."""
         slot = int.from_bytes(key[:8], "little") % self.slots
         for _ in range(PROBES):
             found, offset, text, size, total, mark, _ = SLOT.unpack_from(self.memory, TABLE_AT + slot * SLOT_BYTES)
