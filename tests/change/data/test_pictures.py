@@ -26,16 +26,10 @@ def pictures(tmp_path: Path) -> list[str]:
 RANDOM = [Resize(72), RandomCrop(64), RandomFlip(0.5), to_tensor]
 
 SPLIT = {
-    "v1": (lambda files: made.ImageFolder(files, Compose(RANDOM)), "pil_loader, 1 of 4 transforms", 24),
     "v2": (lambda files: made.ImageFolder(files, ModuleCompose(RANDOM)), "pil_loader, 1 of 4 transforms", 24),
     "rare": (
         lambda files: made.ImageFolder(files, Compose([Resize(90), Resize(64), RandomFlip(0.001), to_tensor])),
         "pil_loader, 2 of 4 transforms",
-        24,
-    ),
-    "to the tensor": (
-        lambda files: made.ImageFolder(files, Compose([Resize(64), to_tensor, lambda x: x + torch.rand(())])),
-        "pil_loader, 2 of 3 transforms",
         24,
     ),
     "own generator": (

@@ -25,9 +25,7 @@ KEPT = {
     "ByIndex": "__getitem__",
     "Held": "load",
     "ByName": "load",
-    "InFolder": "load_from",
     "AroundLoad": "load",
-    "Global": "scaled",
 }
 
 
@@ -320,8 +318,7 @@ def test_a_loader_that_comes_later_is_taken_in(files: list[str], job: Job) -> No
         switch.off()
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize(("workers", "shuffle"), [(0, False), (0, True), (2, True)])
 def test_losses_are_bitwise_equal(course: Course, workers: int, *, shuffle: bool) -> None:
     """Three epochs with random augmentation and dropout, at the same number of workers."""
     plain = course("Files", workers=workers, shuffle=shuffle)
