@@ -13,6 +13,7 @@ import pytest
 
 from suffice.agent.spool import BATCH, FILE_LIMIT_BYTES, FLUSH_EVERY_NS, Spool
 from suffice.measure.spool.reader import SpoolReader
+from suffice.run.stage import environment, stage_agent
 from tests.conftest import JOBS, AgentRun, steady
 
 
@@ -174,6 +175,17 @@ def test_a_job_goes_on_where_files_may_not_grow(stage: Path, tmp_path: Path) -> 
     (record,) = SpoolReader(tmp_path).close()
     assert record.process["pid"]
     assert record.damaged_lines <= 1
+
+
+def test_bytecode_that_a_full_disk_cut_short_is_made_anew(tmp_path: Path) -> None:
+    """Python before 3.14 keeps such a file for good; the job is measured all the same, then and later."""
+    stage = stage_agent(tmp_path / "agent")
+    program = "import torch; import sys; sys.exit(0 if 'suffice_agent.session' in sys.modules else 3)"
+    command = [sys.executable, "-c", program]
+    for _ in range(2):
+        assert subprocess.run(command, env=environment(steady(), stage, tmp_path), check=False).returncode == 0
+        for path in stage.rglob("*.pyc"):
+            os.truncate(path, min(path.stat().st_size, 1500))
 
 
 def _files_to_1500_bytes() -> None:

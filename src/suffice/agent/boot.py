@@ -15,10 +15,28 @@ if TYPE_CHECKING:
 
 
 def _begin_session(here: str) -> None:
+    """Start the staged package's session.
+
+    Where a disk was full when Python kept the package's bytecode, it kept a part of it, and can't load that.
+    """
+    folder = os.path.join(here, "suffice_agent")
+    try:
+        session = _load(folder)
+    except (EOFError, ValueError):
+        import shutil
+
+        for path, _, _ in os.walk(folder):
+            shutil.rmtree(os.path.join(path, "__pycache__"), ignore_errors=True)
+        for name in [name for name in sys.modules if name.split(".")[0] == "suffice_agent"]:
+            del sys.modules[name]
+        session = _load(folder)
+    session.begin(sys.modules["torch"])
+
+
+def _load(folder: str) -> "Any":
     """Load the staged package from its folder, which is on `sys.path` no longer."""
     import importlib.util
 
-    folder = os.path.join(here, "suffice_agent")
     spec: Any = importlib.util.spec_from_file_location(
         "suffice_agent", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
     )
@@ -31,8 +49,7 @@ def _begin_session(here: str) -> None:
         from suffice_agent import session  # type: ignore[import-not-found]  # its name once staged
     finally:
         sys.dont_write_bytecode = spared
-
-    session.begin(sys.modules["torch"])
+    return session
 
 
 class _TorchFinder:
