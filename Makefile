@@ -40,7 +40,7 @@ demo: $(VENV)/base.done
 	@echo "the report of the search: $(REPORT)"
 
 test: $(VENV)/test.done
-	$(BIN)/python -m pytest -n 2 -m "not slow and not alone" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not alone" $(ARGS)
 	$(BIN)/python -m pytest -m "alone and not slow" $(ARGS)
 
 test-slow: $(VENV)/test.done
@@ -61,6 +61,7 @@ bench: $(VENV)/test.done
 	$(BIN)/python bench/diagnosis.py
 	$(BIN)/python bench/honesty.py
 	$(BIN)/python bench/demo.py --plan $(PLAN)
+	$(BIN)/python bench/public.py --twice
 
 clean:
 	rm -rf $(VENV) examples/data examples/runs

@@ -10,10 +10,10 @@ import pytest
 from suffice.measure.spool.reader import PHASES
 from tests.conftest import JOBS, TIMEOUT_S, AgentRun, steady
 
-SLOW = [pytest.param(way, marks=pytest.mark.slow) for way in ("inplace", "function", "late")]
+SLOW = [pytest.param(way, marks=pytest.mark.slow) for way in ("step", "inplace", "function", "late")]
 
 
-@pytest.mark.parametrize("way", ["module", "step", *SLOW])
+@pytest.mark.parametrize("way", ["module", *SLOW])
 def test_no_graph_and_no_break_is_added(agent_job: Callable[..., AgentRun], way: str) -> None:
     """Whatever is compiled: the module, the module in place, a function around it, a whole step, or later on."""
     command = [sys.executable, str(JOBS / "graphs.py"), way]

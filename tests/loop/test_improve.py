@@ -101,6 +101,7 @@ def test_a_job_that_can_not_be_tried(place: Path, script: str, says: str) -> Non
     assert not (place / "plan.toml").exists()
 
 
+@pytest.mark.slow
 def test_a_job_that_diverges(place: Path) -> None:
     """Losses that are no numbers don't stop the search, and an empty plan says why nothing was kept."""
     (place / "job.py").write_text(DIVERGES)

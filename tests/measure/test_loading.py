@@ -108,7 +108,13 @@ def test_any_record_has_a_verdict(made: FetchTotals, kinds: dict[str, float], wa
 
 
 @pytest.mark.parametrize(
-    ("what", "workers"), [("sleep", 0), ("sleep", 2), ("burn", 0), ("burn", 1), ("both", 1), ("light", 1)]
+    ("what", "workers"),
+    [
+        ("sleep", 2),
+        ("burn", 0),
+        ("both", 1),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [("sleep", 0), ("burn", 1), ("light", 1)]),
+    ],
 )
 def test_a_planted_limit_is_found(measure: Callable[..., Measured], what: str, workers: int) -> None:
     """What the data set does to make a sample is what its loader is said to be limited by."""

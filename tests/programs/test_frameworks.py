@@ -49,6 +49,7 @@ def check(run: Measured, *, steps: int) -> None:
     assert training.figures["wait_s"].value > 0
 
 
+@pytest.mark.slow
 def test_lightning(beside: Callable[..., Measured]) -> None:
     """Lightning calls `training_step`, not the module: the forward pass is found in the module's children."""
     pytest.importorskip("lightning")
@@ -84,6 +85,7 @@ def test_accelerate_launch(beside: Callable[..., Measured]) -> None:
     check(beside([*launch, "--mixed_precision", "no", "--dynamo_backend", "no", JOBS / "accelerate_job.py"]), steps=20)
 
 
+@pytest.mark.slow
 def test_the_trainer_of_transformers(under: Callable[..., Measured], tmp_path: Path) -> None:
     """A Trainer prints the same losses as without suffice, and its steps are found."""
     pytest.importorskip("transformers")

@@ -136,6 +136,7 @@ def test_a_course_with_an_impossible_change_tells_why(workshop: Workshop) -> Non
     assert "no technique" in str(run_course(workshop, (gone,), steps=2))
 
 
+@pytest.mark.slow
 def test_whole_runs_share_their_seeds(workshop: Workshop) -> None:
     """Of an exact change the metric is the same in each pair, and another from seed to seed."""
     pairs = list(full_pairs(workshop, (CACHE,), Metric.parse(r"accuracy: ([0-9.]+)"), seeds=2))

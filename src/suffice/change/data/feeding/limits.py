@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import io
 import multiprocessing
 import os
@@ -120,8 +121,10 @@ def _of_files(workers: int, prefetch: int, tensors: int) -> str:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         free = limit - len(os.listdir("/proc/self/fd"))
-    except OSError:
-        return ""
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            return ""
+        free = 0
     needed = SPARE_FILES + workers * prefetch * tensors
     if limit != resource.RLIM_INFINITY and free < needed:
         return f"{needed} more open files are needed, and {free} are allowed (ulimit -n)"

@@ -53,6 +53,11 @@ class Pool:
             self.iterator = kind(clone)
         finally:
             drawn_from.restore()
+        # Torch raises from its signal handler when a worker that it knows dies, wherever the job is at that moment.
+        # Unknown to it, a dead worker is noticed when its batch is waited for.
+        if getattr(self.iterator, "_worker_pids_set", False):
+            torch.utils.data._utils.signal_handling._remove_worker_pids(id(self.iterator))
+            self.iterator._worker_pids_set = False
 
     def send(self, index: Any) -> None:
         """Have a batch made, `window` at most at a time."""
