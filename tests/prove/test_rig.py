@@ -117,6 +117,7 @@ def test_a_job_that_trains_nothing(workshop: Workshop, tmp_path: Path) -> None:
         Rig(silent, spool=tmp_path)
 
 
+@pytest.mark.slow
 def test_courses_of_the_same_job_are_bitwise_equal_with_a_cache(workshop: Workshop, tmp_path: Path) -> None:
     """Losses, gradients and weights of a job with a random shift after the cached part."""
     file = tmp_path / "work" / "reference.pt"

@@ -37,7 +37,7 @@ def steadily(gain: float) -> MeasurePair:
     return lambda _: (1.0 + gain, 1.0)
 
 
-@pytest.mark.parametrize("spread", [0.03, 0.2])
+@pytest.mark.parametrize("spread", [0.03, pytest.param(0.2, marks=pytest.mark.slow)])
 def test_no_change_at_all_is_hardly_ever_kept(spread: float) -> None:
     """Of 400 comparisons of a program with itself, on noise of five kinds, one in twenty at most is kept."""
     trials = [compared(kind, gain=0.0, spread=spread, seed=seed) for kind in KINDS for seed in range(80)]
