@@ -257,6 +257,18 @@ def test_a_second_job_starts_warm(files: list[str], caching: Callable[..., Any])
     assert other.facts()["entries_found"] == 0, "another data set has another store"
 
 
+def test_data_made_anew_get_a_store_of_their_own(files: list[str], caching: Callable[..., Any]) -> None:
+    """What was kept of the old data would take the room of the new."""
+    for found in (0, 24, 0):
+        switch, loader = caching(made_sets.Files(files))
+        epoch(loader)
+        switch.off()
+        assert (switch.facts()["entries_found"], switch.facts()["entries"]) == (found, 24)
+        if found:
+            for each in files:
+                Path(each).write_bytes(b"\x07" * made_sets.SIDE**2)
+
+
 def test_files_that_changed_between_two_jobs_are_read_again(files: list[str], caching: Callable[..., Any]) -> None:
     """Where no call names them as well; and what rests on files that are known to nobody stays within its job."""
     for name in ("ByIndex", "InFolder"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..looking.calls import can_stand_in
 from ..looking.dependencies import Dependencies, changed
 from ..looking.study import calls_of
-from .files import FILES_STAMPED, digest_of, file_stamps, knows_its_files
+from .files import FILES_STAMPED, digest_of, file_stamps, first_stamps, knows_its_files
 from .memo import Key, Memo, Owner
 from .pictures import Chain, PictureMemo
 from .store import SLOT_BYTES, TABLE_AT, Store
@@ -101,6 +101,9 @@ class Layout:
                 self._add_pictures(torch, study, study.pictures)
         told = [[prefix, sorted(o.name for o in owners.values())] for prefix, _, owners in self.drafts.values()]
         told += [[prefix] for prefix, _, _ in self.openings.values()]
+        # Of data that were made anew nothing is found again, so it should not fill the store. The first study alone: a
+        # data set that joins later shares the store.
+        told += [first_stamps(from_root(study)) for study in studies[:1]]
         self.fingerprint = digest_of(versions(), told, os.urandom(8).hex() if self.private else "")
 
     def _add(self, torch: Any, study: Study, each: Chosen) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FILES_LOOKED_AT = 256  # of a list, before each epoch
 FILES_STAMPED = 200_000  # once
+FIRST_FILES = 32
 FOLDERS = 4
 # They open files without Python's knowing.
 SILENT_READERS = ("cv2", "h5py", "lmdb", "zarr", "tifffile", "soundfile", "torchaudio", "rasterio", "netCDF4", "av")
@@ -38,8 +39,18 @@ def file_stamps(objects: Mapping[str, Any], most: int = FILES_LOOKED_AT) -> dict
     return stamps
 
 
-def named_files(objects: Mapping[str, Any], most: int) -> dict[str, list[str]]:
-    """By attribute, what could be the paths of files: as they stand, or in a folder that another attribute names."""
+def first_stamps(objects: Mapping[str, Any]) -> str:
+    """A digest of size and time of the first files that lists name: where data were made anew it is another one."""
+    return digest_of(
+        {name: [stamp_of(p) for p in paths] for name, paths in named_files(objects, FIRST_FILES, 1).items()}
+    )
+
+
+def named_files(objects: Mapping[str, Any], most: int, step: int = 0) -> dict[str, list[str]]:
+    """By attribute, what could be the paths of files: as they stand, or in a folder that another attribute names.
+
+    Of each list `most` entries at most, `step` apart, or evenly spaced.
+    """
     held = {f"{name}.{attribute}": value for name, thing in objects.items() for attribute, value in vars(thing).items()}
     folders = [value for value in held.values() if isinstance(value, (str, os.PathLike)) and os.path.isdir(value)]
     found = {}
@@ -47,7 +58,7 @@ def named_files(objects: Mapping[str, Any], most: int) -> dict[str, list[str]]:
         if not isinstance(value, (list, tuple)) or not value:
             continue
         count = min(most, len(value))
-        some = [value[len(value) * i // count] for i in range(count)]
+        some = [value[i * step if step else len(value) * i // count] for i in range(count)]
         firsts = [each[0] if isinstance(each, (list, tuple)) and each else each for each in some]
         paths = list(dict.fromkeys(each for each in firsts if isinstance(each, (str, os.PathLike))))
         found[name] = [os.path.join(folder, each) for each in paths for folder in ("", *folders[:FOLDERS])]
