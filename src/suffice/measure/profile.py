@@ -274,6 +274,12 @@ def _of_changes(record: ProcessRecord) -> Iterator[Note]:
     if applied:
         yield Note(text=f"changed by the plan: {', '.join(applied)}")
     for name, change in record.changes.items():
+        facts = change.get("facts", {})
+        if facts.get("given_up"):
+            yield Note(level="warning", text=f"{name} was given up on the way: {facts['given_up']}")
+        if facts.get("hits") or facts.get("misses"):
+            full = ", and its store is full" if facts.get("full") else ""
+            yield Note(text=f"{name}: {facts['hits']} results came from the store, {facts['misses']} did not{full}")
         if not change.get("applied", True):
             yield Note(level="warning", text=f"{name} was not applied: {change.get('reason', 'no reason was told')}")
 

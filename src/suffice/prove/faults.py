@@ -119,8 +119,14 @@ def gradients(baseline: Course, twin: Course, changed: Course) -> Iterator[Fault
 
 
 def state(twin: Course, changed: Course) -> Iterator[Fault]:
-    """Parameters and buffers after the last step: what an evaluation would use."""
-    floors = {each: LEARNT_FLOOR if each in changed.gradient_errors else BUFFER_FLOOR for each in changed.state_errors}
+    """Parameters and buffers after the last step: what an evaluation would use.
+
+    A buffer is made from what the weights made, so it may stray as far as the weights may and did.
+    """
+    learnt_errors = [error for each, error in changed.state_errors.items() if each in changed.gradient_errors]
+    followed = min(LEARNT_FLOOR, max(learnt_errors, default=0.0))
+    buffer_floor = max(BUFFER_FLOOR, followed)
+    floors = {each: LEARNT_FLOOR if each in changed.gradient_errors else buffer_floor for each in changed.state_errors}
     if worst := _worst(changed.state_errors, twin.state_errors, floors):
         names, error, allowed = worst
         learnt = names[0] in changed.gradient_errors

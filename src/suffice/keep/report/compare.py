@@ -134,7 +134,7 @@ def regressed(plan: Plan, profile: Profile, earlier: Profile | None = None) -> N
         profile: a run with the plan.
         earlier: a run with the plan that was as fast as proven: the interval then holds its noise, too.
     """
-    proven_s, steps = _proven_step_s(plan), _steps(profile)
+    proven_s, steps = _proven_step_s(plan), _settled(profile)
     spread = _median_spread(steps)
     if plan.edits or not proven_s or spread is None:
         return None
@@ -154,6 +154,16 @@ def regressed(plan: Plan, profile: Profile, earlier: Profile | None = None) -> N
         f"{quantity(proven_s, 's')} of {plan.made} when the plan was proven (95 % interval {low:.2f} to {high:.2f})"
         f"{worse}; to prove it anew: suffice improve -- {shlex.join(profile.target.command)}",
     )
+
+
+def _settled(profile: Profile) -> Sequence[float]:
+    """The times of the steps in which a cache of the plan was filled, if it has one; none if it was not to be seen."""
+    steps = _steps(profile)
+    changes = profile.ranks[0].facts.get("changes", {}) if profile.ranks else {}
+    for facts in changes.values():
+        if facts.get("misses"):
+            steps = steps[len(steps) // 2 :] if facts.get("hits", 0) >= facts["misses"] else ()
+    return steps
 
 
 def _load_of(profile: Profile) -> MachineFacts:
