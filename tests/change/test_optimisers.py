@@ -189,3 +189,15 @@ def test_those_that_can_are_switched():
     one, other = cnn("AdamW"), cnn("RMSprop")
     switch = fused_optimiser.prepare(JobOf([], [one.optimiser, other.optimiser], "", ()), {})
     assert switch.facts()["optimisers"] == "AdamW"
+
+
+def test_lists_are_of_no_use_beside_fused_steps():
+    """Where the fused kernel is in use, nothing is left to do by lists."""
+    job = cnn().job
+    switch = fused_optimiser.prepare(job, {})
+    foreach_optimiser.prepare(job, {})
+    switch.on()
+    with pytest.raises(Refused, match="updated by a fused kernel by now"):
+        foreach_optimiser.prepare(job, {})
+    switch.off()
+    foreach_optimiser.prepare(job, {})

@@ -51,6 +51,13 @@ NUMERIC_FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.parametrize(("weights", "met"), [(1e-7, False), (6e-3, True), (0.3, False)])
+def test_a_buffer_may_stray_as_far_as_the_weights_may_and_did(weights: float, met: object) -> None:
+    """What they made from other weights is other as well, as long as the weights are no others by far."""
+    errors = {**dict.fromkeys(PARAMETERS, weights), BUFFERS[0]: 5e-3, BUFFERS[1]: 0.0}
+    assert judge_numeric(BASE, twin(BASE), changed(BASE, state_errors=errors)).met is met
+
+
 @pytest.mark.parametrize(("test", "fields"), NUMERIC_FAULTS.values(), ids=NUMERIC_FAULTS)
 def test_each_fault_is_found_by_the_test_for_it(test: str, fields: dict[str, Any]) -> None:
     """Of a change that should only round, and of one that should be exact, whatever its rounding is."""

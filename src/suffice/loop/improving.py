@@ -109,6 +109,8 @@ def _try_changes(studio: Studio, diary: Diary, terms: Terms, earlier: Profile | 
     record = studio.folder / "before"
     with closing(open_rig(studio, record)) as rig:
         step_s = look_at(rig)
+        looked_s = time.monotonic() - studio.began_s  # once more is needed at the end
+        terms = replace(terms, seconds=max(terms.seconds / 2, terms.seconds - 2 * looked_s))
         gate = Gate(studio.workshop, steps=_course_steps(step_s))
         search = Trials(rig, gate, terms, step_s=step_s, say=studio.say)
         diary.add(search.null(), None)

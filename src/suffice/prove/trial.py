@@ -39,11 +39,16 @@ class StopRule:
     A change is kept when a gain below `least_gain` is ruled out and the totals gain as much; it is refused when a gain
     of `futile_gain` is ruled out. `alpha` is the probability that the interval ever misses the truth. The gap between
     the two gains spares a change that is worth about `least_gain` from being measured for ever.
+
+    A proven gain is measured on until its interval is as narrow as `precision` (high / low), or for `precise_pairs`:
+    what ends at the moment of its proof has had luck, and would be told as more than it is.
     """
 
     alpha: float = 0.05
     least_gain: float = 0.01
     futile_gain: float = 0.02
+    precision: float = 1.25
+    precise_pairs: int = 40
 
     def __post_init__(self) -> None:
         if not 0 <= self.least_gain <= self.futile_gain:
@@ -78,7 +83,7 @@ def run_trial(
     changed_s: list[float] = []
     start = clock()
     verdict = None
-    while verdict is None:
+    while verdict is None or not _precise(verdict, rule):
         if len(sequence) >= budget.pairs:
             why = f"all of its {budget.pairs} pairs are used"
         elif clock() - start >= budget.seconds:
@@ -91,7 +96,8 @@ def run_trial(
             changed_s.append(pair[1])
             verdict = settled(sequence, sum(plain_s) / sum(changed_s), rule)
             continue
-        verdict = _undecided(sequence, sum(plain_s) / sum(changed_s) if plain_s else None, rule, why)
+        verdict = verdict or _undecided(sequence, sum(plain_s) / sum(changed_s) if plain_s else None, rule, why)
+        break
     return Trial(
         change=change,
         verdict=verdict,
@@ -99,6 +105,14 @@ def run_trial(
         changed_s=tuple(changed_s),
         spent_s=clock() - start,
     )
+
+
+def _precise(verdict: Verdict, rule: StopRule) -> bool:
+    """Whether no more pairs are wanted than it took to settle the verdict."""
+    ratio = verdict.ratio
+    if verdict.outcome is not Outcome.KEPT or ratio is None or ratio.low is None or ratio.high is None:
+        return True
+    return ratio.high <= rule.precision * ratio.low or verdict.pairs >= rule.precise_pairs
 
 
 def settled(sequence: ConfidenceSequence, total_ratio: float, rule: StopRule) -> Verdict | None:

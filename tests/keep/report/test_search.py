@@ -226,6 +226,17 @@ def test_a_run_that_is_slower_than_proven_says_regressed_with_the_interval() -> 
     assert "; without the plan it took 107 ms;" in worse.text
 
 
+@pytest.mark.parametrize(
+    ("hits", "misses", "told"), [(0, 0, True), (300, 100, True), (100, 300, False)], ids=["none", "warm", "cold"]
+)
+def test_a_run_that_fills_a_cache_has_not_regressed(hits: int, misses: int, told: object) -> None:
+    """What a cache is worth is not to be seen before it is filled."""
+    run = on_gpus(ranks=1, slower=0.6)
+    facts = {"changes": {"sample-cache": {"hits": hits, "misses": misses}}}
+    run = replace(run, ranks=tuple(replace(rank, facts={**rank.facts, **facts}) for rank in run.ranks))
+    assert (regressed(PLAN, run) is not None) is told
+
+
 def test_a_regression_beside_busier_neighbours_names_them() -> None:
     """A plan may be as good as ever on a machine that others use."""
     run = on_gpus(ranks=1, slower=0.6)

@@ -33,6 +33,7 @@ class Job:
     def __init__(self, torch: Any, scratch: str) -> None:
         self.torch = torch
         self.scratch = scratch
+        self.steppings: list[Stepping] = []
         self.same_draws = False  # whether a change must draw the random numbers that the plain job draws
 
     def roots(self) -> list[Any]:
@@ -60,7 +61,12 @@ class Job:
 
     def stepping(self, optimisers: Iterable[Any], values: dict[str, Any], may: May) -> Stepping:
         """What gives the optimisers' groups these values while they step, where `may(optimiser)`; off as yet."""
-        return Stepping(optimisers, values, may)
+        self.steppings.append(Stepping(optimisers, values, may))
+        return self.steppings[-1]
+
+    def steps_with(self, optimiser: Any, name: str) -> bool:
+        """Whether a change gives the optimiser's groups a value of that name while it steps."""
+        return any(each.handles and name in each.values and optimiser in each.optimisers for each in self.steppings)
 
     def calls(self, modules: Iterable[Any], manner: Manner, *, innermost: bool = False) -> Calls:
         """What puts `manner(module, call, args, kwargs)` around the outermost calls of the modules; off as yet."""

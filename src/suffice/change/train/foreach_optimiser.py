@@ -86,6 +86,7 @@ def _unable(job: Any, optimiser: Any) -> str | None:
     full = (torch.float32, torch.float64)
     against = {
         "updates by lists or fused already": any(g.get("foreach") or g.get("fused") for g in groups),
+        "is updated by a fused kernel by now": job.steps_with(optimiser, "fused"),
         "is capturable or differentiable": any(g.get("capturable") or g.get("differentiable") for g in groups),
         "has a tensor for its learning rate": any(isinstance(group.get("lr"), torch.Tensor) for group in groups),
         "is on a GPU, where torch updates by lists by itself": any(p.device.type != "cpu" for p in parameters),

@@ -103,7 +103,7 @@ class Layout:
         told += [[prefix] for prefix, _, _ in self.openings.values()]
         # Of data that were made anew nothing is found again, so it should not fill the store. The first study alone: a
         # data set that joins later shares the store.
-        told += [first_stamps(from_root(study)) for study in studies[:1]]
+        told += [[first_stamps(from_root(study))] for study in studies[:1]]
         self.fingerprint = digest_of(versions(), told, os.urandom(8).hex() if self.private else "")
 
     def _add(self, torch: Any, study: Study, each: Chosen) -> None:
