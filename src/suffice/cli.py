@@ -139,7 +139,9 @@ def _tell_differences(plan: Plan, command: Sequence[str], profile: Profile) -> N
     type=click.Choice(["stochastic", "semantic"]),
     help="Also keep changes that draw other random numbers, or that change the training.",
 )
-@click.option("--metric", help="What the job prints of its quality: a regular expression with one group.")
+@click.option(
+    "--metric", help="Its quality: a name that it gives to suffice.log, or a regular expression with one group."
+)
 @click.option("--lower-is-better", is_flag=True, help="The metric should be small.")
 @click.option("--margin", type=click.FloatRange(min=0), default=0.01, show_default=True, help="What it may lose.")
 @click.option(

@@ -13,6 +13,9 @@ from suffice.run.background import Background
 from suffice.run.sandbox import Sandbox
 from suffice.run.stage import environment
 
+METRICS = "metrics.jsonl"
+"""Beside the output: what the job told by `suffice.log`."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workshop:
@@ -32,4 +35,5 @@ class Workshop:
         path = place / "order.json"
         path.write_text(json.dumps({**order, "scratch": str(scratch)}))
         variables = environment(self.environment, self.stage, spool, path)
+        variables["SUFFICE_METRICS"] = str(place / METRICS)
         return Background(*self.sandbox.wrap(self.command, variables), place / "output.txt")
