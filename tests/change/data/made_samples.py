@@ -38,6 +38,13 @@ class DrawsFromNumpy(Numbers):
         return torch.from_numpy(np.random.rand(3)) + index, index  # noqa: NPY002
 
 
+class DrawsFromPython(Numbers):
+    """From Python's own generator."""
+
+    def __getitem__(self, index: int):
+        return torch.full((3,), random.random()) + index, index
+
+
 class DrawsFromOwn(Numbers):
     """From a generator that it holds."""
 

@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import random
 import resource
 import signal
 import sys
@@ -11,12 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from suffice.agent.rig.job import Job, Refused
 from suffice.change.data import loader_workers
+from suffice.change.data.feeding import relay
 from suffice.change.data.feeding.limits import obstacle, of_shared_memory
 from suffice.change.data.looking import apart
 from suffice.records import Loader, measured
@@ -330,3 +333,74 @@ def test_what_is_proposed(loader: Loader, split: dict[str, float], processors: i
         assert [settings["workers"] for settings in proposed] == 2 * expected
         risks = [loader_workers.risk_of(settings) for settings in proposed]
         assert risks == ["exact"] * len(expected) + ["stochastic"] * len(expected)
+
+
+def epochs(loader: DataLoader, draws: Callable[[int], int], reads: Callable[[Any], None] = lambda _: None) -> list[Any]:
+    """The batches of three epochs, after each of which a training draws so many numbers; and what comes after all."""
+    torch.manual_seed(5)
+    random.seed(5)
+    np.random.seed(5)  # noqa: NPY002 - the one that data sets draw from
+    seen: list[Any] = []
+    for _ in range(3):
+        reads(loader)
+        for step, (values, places) in enumerate(loader):
+            seen.append((values.tolist(), places.tolist()))
+            torch.nn.functional.dropout(torch.ones(draws(step)), 0.5)
+        torch.rand(3)  # as an evaluation would
+    return [*seen, torch.rand(1).item(), random.random(), np.random.rand()]  # noqa: NPY002
+
+
+RELAYED = {"torch": made.Draws, "numpy": made.DrawsFromNumpy, "python": made.DrawsFromPython}
+
+
+@pytest.mark.parametrize("draws", [0, 7, 5000])
+@pytest.mark.parametrize("dataset", RELAYED.values(), ids=RELAYED)
+def test_one_worker_goes_on_with_the_random_numbers(fed: Callable[..., Any], dataset: Any, draws: int) -> None:
+    """Batches and what is drawn after them are bit by bit those without it; what the training draws is passed over."""
+    plain = epochs(DataLoader(dataset(), 2, shuffle=True), lambda _: draws)
+    loader = DataLoader(dataset(), 2, shuffle=True)
+    switch = fed(loader, workers=1)
+    assert epochs(loader, lambda _: draws, switch.reads) == plain
+    facts = switch.facts()
+    assert (facts["risk"], facts["given_up"]) == ("exact", None)
+    assert facts["batches_of_itself"] == (2 if draws else 0), "those in flight when it is found how many are drawn"
+    assert facts["batches_of_workers"] + facts["batches_of_itself"] == 3 * len(loader)
+
+
+def test_draws_that_can_not_be_foreseen_cost_no_number(fed: Callable[..., Any]) -> None:
+    """Where the training draws another number each time, or from Python too, the worker is given up."""
+    for draws, why in ((lambda step: step * 11 % 7, "another number"), (lambda _: random.randrange(9), "foreseen")):
+        plain = epochs(DataLoader(made.Draws(), 2, shuffle=True), draws)
+        loader = DataLoader(made.Draws(), 2, shuffle=True)
+        switch = fed(loader, workers=1)
+        assert epochs(loader, draws, switch.reads) == plain
+        assert why in switch.facts()["given_up"]
+
+
+def test_a_worker_that_takes_turns_with_the_process_goes_on_where_it_is(fed: Callable[..., Any]) -> None:
+    """As in a trial, where it is switched every few batches."""
+    plain = epochs(DataLoader(made.Draws(), 2, shuffle=True), lambda _: 40)
+    loader = DataLoader(made.Draws(), 2, shuffle=True)
+    switch = fed(loader, workers=1)
+
+    def toggled(step: int) -> int:
+        (switch.off if step // 3 % 2 else switch.on)()
+        return 40
+
+    assert epochs(loader, toggled, switch.reads) == plain
+    assert min(switch.facts()["batches_of_workers"], switch.facts()["batches_of_itself"]) > 5
+
+
+def test_the_numbers_between_two_states_are_counted() -> None:
+    """Across blocks of 624, and where something else moved as well, not at all."""
+    for drawn in (0, 1, 623, 624, 625, 5000, 100_000):
+        torch.manual_seed(2)
+        torch.rand(100)
+        before = relay.state_of(torch)
+        torch.empty(drawn, dtype=torch.uint8).random_(0, 2)
+        assert relay.draws_between(torch, before, relay.state_of(torch)) == drawn
+    before = relay.state_of(torch)
+    random.random()
+    assert relay.draws_between(torch, before, relay.state_of(torch)) is None
+    relay.restore(torch, before)
+    assert relay.state_of(torch) == before

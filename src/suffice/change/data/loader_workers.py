@@ -3,7 +3,8 @@
 The sampler is asked for indices as ever, so the order of samples stays. A data set that draws no random number gives
 the same samples in whichever process: that is exact. One that draws gives other draws of the same distribution,
 because each worker has generators of its own: that is stochastic, and is refused unless the settings say that other
-draws may be made. Whoever fetches can be changed between two batches; what was begun before is taken first.
+draws may be made. A single worker can go on with the process's own random numbers, and is exact as well. Whoever
+fetches can be changed between two batches; what was begun before is taken first.
 
 Not where no processor is free, unless samples are waited for from storage or the network; not for iterable data sets,
 for samples that draw from a generator of the data set's own, of which each worker would have a copy, nor where the
@@ -19,13 +20,13 @@ import weakref
 from typing import TYPE_CHECKING
 
 from .feeding.feeder import Feed, iterator_over, of_this_process, take_over
-from .feeding.limits import obstacle, of_shared_memory
+from .feeding.limits import obstacle, of_shared_memory, start_method
 from .feeding.pool import NEEDED, Undrawn
 from .feeding.served import Served
 from .looking import apart
 from .looking.calls import StandIn, can_stand_in
 from .looking.probing import found_generators, read_whole
-from .looking.study import ITEMS, twice
+from .looking.study import ITEMS, LIMIT_S, SEEDS, twice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,10 +164,13 @@ class LoaderWorkers:
             return "its samples draw from numpy, which this torch does not seed in its workers: all would draw alike"
         if differing and not moved:
             return f"its samples depend on more than their index: {differing} of {len(one['bits'])} were others again"
-        if moved or not _samples_usually(loader):
+        if moved and not self.others_allowed and not _no_relay(loader, self.workers):
+            again = apart.run(self.torch, lambda: look(reverse=True, seed=SEEDS[0]), LIMIT_S)
+            served.relays = again["bits"] == one["bits"]
+        if (moved and not served.relays) or not _samples_usually(loader):
             served.risk = "stochastic"
         if self.others_allowed != (served.risk == "stochastic"):
-            return _why_not(moved, others=self.others_allowed)
+            return _why_not(moved, others=self.others_allowed) + _no_relay(loader, self.workers)
         batch = getattr(loader.batch_sampler, "batch_size", None) or loader.batch_size or 1
         return of_shared_memory(self.workers, self.prefetch, batch * max(one["row_bytes"], other["row_bytes"]))
 
@@ -232,6 +236,8 @@ class LoaderWorkers:
         if loader is None or self.given_up is not None:
             return None
         try:
+            if self.is_on and served.relays:
+                return served.relay(self.prefetch)
             if self.is_on:
                 return served.pool(self.workers, self.prefetch) if self.workers else None
             ahead = loader.prefetch_factor or PREFETCH
@@ -241,7 +247,7 @@ class LoaderWorkers:
             return None
 
     def _died(self, served: Served, why: str) -> None:
-        self.given_up = f"workers ended: {why}"
+        self.given_up = why
         served.close()
 
     def facts(self) -> dict[str, Any]:
@@ -277,6 +283,15 @@ def _get_iterator_of(job: Any) -> Any:
     return (
         function if can_stand_in(function) else job.refuse("this torch makes the iterators of a loader in another way")
     )
+
+
+def _no_relay(loader: Any, workers: int) -> str:
+    """Why a worker can't go on with this process's random numbers; empty if it can."""
+    if workers != 1:
+        return "; one worker could go on with the same ones"
+    if loader.num_workers:
+        return "; those that it has draw their own"
+    return "" if start_method(loader) == "fork" else "; only a forked one could go on with the same ones"
 
 
 def _why_not(moved: str, *, others: bool) -> str:

@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .pool import clone_of, has_died
+from .relay import Missed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,11 +51,12 @@ class Feed:
         pool, index = self.ordered.popleft()
         try:
             batch = pool.receive()
+        except Missed as missed:
+            return self._fetch_here(pool, index, fetch, missed.hopeless)
         except RuntimeError as error:
             if not has_died(error):
                 raise
-            self._rescue(pool, index, str(error))
-            return fetch(self.rescued.popleft())
+            return self._fetch_here(pool, index, fetch, f"workers ended: {error}")
         self.counts["workers"] += 1
         self._hand_out(sample)
         return batch
@@ -76,8 +78,16 @@ class Feed:
             self.ended = True
             raise
 
-    def _rescue(self, pool: Pool, index: Any, why: str) -> None:
-        """The workers are gone: what they were to fetch, and what others have ready behind it, is fetched here."""
+    def _fetch_here(self, pool: Pool, index: Any, fetch: Callable[[Any], Any], why: str) -> Any:
+        """A batch that the workers did not make, or not rightly; `why` they will not either, if that is so."""
+        self._rescue(pool, index)
+        if why:
+            self.died(why)
+        self.counts["itself"] += 1
+        return fetch(self.rescued.popleft())
+
+    def _rescue(self, pool: Pool, index: Any) -> None:
+        """What the workers were to fetch, and what others have ready behind it, is to be fetched here."""
         self.rescued.append(index)
         self.rescued.extend(each for _, each in self.ordered)
         for other, _ in self.ordered:
@@ -85,7 +95,6 @@ class Feed:
                 with contextlib.suppress(Exception):  # it is fetched once more, and may fail there
                     other.receive()
         self.ordered.clear()
-        self.died(why)
 
     def leave(self) -> None:
         """Somebody reads the loader anew: who goes on with this iteration nevertheless, fetches by itself."""

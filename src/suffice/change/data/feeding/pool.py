@@ -42,7 +42,7 @@ class Pool:
         self.handed = Handed()
         self.window = workers * prefetch
         self.waiting = 0
-        clone = clone_of(loader, workers=workers, prefetch=prefetch)
+        clone = self.clone(loader, workers, prefetch)
         clone.__dict__["sampler" if loader.batch_sampler is None else "batch_sampler"] = self.handed
         loading = sys.modules["torch.utils.data.dataloader"]
         seeded = {"_base_seed": property(lambda _: base_seed, lambda _, __: None)}
@@ -58,6 +58,10 @@ class Pool:
         if getattr(self.iterator, "_worker_pids_set", False):
             torch.utils.data._utils.signal_handling._remove_worker_pids(id(self.iterator))
             self.iterator._worker_pids_set = False
+
+    def clone(self, loader: Any, workers: int, prefetch: int) -> Any:
+        """The loader whose workers are made."""
+        return clone_of(loader, workers=workers, prefetch=prefetch)
 
     def send(self, index: Any) -> None:
         """Have a batch made, `window` at most at a time."""

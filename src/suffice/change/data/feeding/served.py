@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING
 from ..looking.dependencies import Dependencies, changed
 from ..looking.study import objects_of
 from .pool import Pool
+from .relay import Relay
 
 if TYPE_CHECKING:
     from typing import Any
 
+RELAY = -1  # in the place of a number of workers
+
 
 class Served:
-    """One loader. `risk` is what other workers do to its samples: "exact" or "stochastic"."""
+    """One loader. `risk` is what other workers do to its samples: "exact" or "stochastic".
+
+    `relays`: it draws random numbers, and a worker that goes on with the process's own leaves them what they are.
+    """
 
     def __init__(self, torch: Any, loader: Any) -> None:
         self.torch = torch
@@ -27,7 +33,7 @@ class Served:
         self.base_seed = 0
         self.iterator: Any = lambda: None
         self.risk = "exact"
-        self.trains = False
+        self.trains = self.relays = False
 
     def pool(self, workers: int, prefetch: int) -> Pool:
         """So many workers; they are started when they are first asked for."""
@@ -35,6 +41,13 @@ class Served:
         if found is None:
             found = Pool(self.torch, self.loader(), workers, prefetch, self.base_seed)
             self.pools[workers, prefetch] = found
+        return found
+
+    def relay(self, prefetch: int) -> Pool:
+        """The worker that goes on with this process's random numbers; it is started when it is first asked for."""
+        found = self.pools.get((RELAY, prefetch))
+        if found is None:
+            found = self.pools[RELAY, prefetch] = Relay(self.torch, self.loader(), prefetch, self.base_seed)
         return found
 
     def close(self) -> None:
