@@ -129,7 +129,10 @@ def _tell_differences(plan: Plan, command: Sequence[str], profile: Profile) -> N
 @click.option("--html", "page_path", type=click.Path(path_type=Path), help="Write the report as a page of its own.")
 @click.option("--json", "json_path", type=click.Path(), help="Write the search as JSON to this file; - is the output.")
 @click.option(
-    "--time", "seconds", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds to use."
+    "--time",
+    "seconds",
+    type=click.FloatRange(min=1),
+    help="Seconds; else twice those of a measured run, or 300.",
 )
 @click.option("--trials", type=click.IntRange(min=0), help="Try so many changes at most.")
 @click.option("--pairs", type=click.IntRange(min=1), default=200, show_default=True, help="Pairs of steps a trial.")

@@ -24,7 +24,7 @@ TOGETHER = "together"
 NULL_PAIRS = 60
 LONG_STEPS, SEEDS = 150, 3
 LONG_BLOCK_S = 0.2
-TOGETHER_SHARE = 0.2
+SLOWER_IN_COURSES = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +64,7 @@ class Search:
         self.rig = rig
         self.gate = gate
         self.terms = terms
-        self.step_s = step_s
+        self.step_s = self.plain_step_s = step_s
         self.say = say
         self.clock = clock
         self.deadline = clock() + terms.seconds
@@ -178,8 +178,9 @@ class Search:
 
     def _long_judged(self, trial: Trial) -> Trial:
         """Over several seeds, as far as the budget reaches; what it does not decide has passed shorter courses."""
-        before_s = self.step_s * (trial.verdict.ratio.value if trial.verdict.ratio else 1.0)
-        steps = int(min(LONG_STEPS, self.left_s / (SEEDS * max(1e-6, before_s + self.step_s))))
+        start_s = max(0.0, self.gate.longest_s - self.gate.steps * self.plain_step_s)
+        each_s = self.left_s / (2 * SEEDS) - start_s
+        steps = int(min(LONG_STEPS, each_s / max(1e-6, SLOWER_IN_COURSES * self.step_s)))
         if steps < self.gate.steps:
             return trial
         self.say(f"comparing the losses over {steps} steps and {SEEDS} seeds")
