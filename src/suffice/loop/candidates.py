@@ -17,19 +17,24 @@ COMPILE_GAIN = 0.3
 
 def candidates_of(
     profile: Profile, steps_in_a_run: float | None, step_s: float
-) -> tuple[list[Change], list[tuple[str, str]]]:
+) -> tuple[list[Change], list[tuple[str, str]], dict[str, str]]:
     """What is worth a trial, in this order: the cures of the findings, the greatest bound first; then the rest.
 
-    Compiling comes last, and only where a run has the steps to earn it back.
+    Compiling comes last, and only where a run has the steps to earn it back. Returned as well: the turned down with their
+    reasons, and the finding that a technique cures, by the technique's id.
     """
-    cures = [cure for finding in diagnose(profile).findings for cure in finding.cures if cure in CATALOG]
+    cures: dict[str, str] = {}
+    for finding in diagnose(profile).findings:
+        for cure in finding.cures:
+            if cure in CATALOG:
+                cures.setdefault(cure, finding.id)
     ids = list(dict.fromkeys((*cures, *sorted(CATALOG, key=lambda each: CATALOG[each].clock == "processor"))))
     proposed, refused = proposals(profile, ids)
     unpaid = _unpaid_compile(steps_in_a_run, step_s)
     if unpaid is not None and any(change.id == "compile" for change in proposed):
         refused = [*refused, ("compile", unpaid)]
         proposed = [change for change in proposed if change.id != "compile"]
-    return sorted(proposed, key=lambda change: change.id == "compile"), refused
+    return sorted(proposed, key=lambda change: change.id == "compile"), refused, cures
 
 
 def _unpaid_compile(steps: float | None, step_s: float) -> str | None:

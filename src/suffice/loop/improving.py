@@ -115,10 +115,11 @@ def _try_changes(studio: Studio, diary: Diary, terms: Terms, earlier: Profile | 
         search = Trials(rig, gate, terms, step_s=step_s, say=studio.say)
         diary.add(search.null(), None)
         before = fold(record, studio.peaks)
-        candidates, refused = candidates_of(before, steps_of(earlier), step_s)
+        candidates, refused, findings = candidates_of(before, steps_of(earlier), step_s)
         search.resume(diary.kept)
         try:
-            for change, trial in search.each([c for c in candidates if c.name not in diary.decided], MANNERS):
+            undecided = [each for each in candidates if each.name not in diary.decided]
+            for change, trial in search.each(undecided, MANNERS, findings):
                 diary.add(trial, change)
             for trial in search.together():
                 diary.add(trial, None)

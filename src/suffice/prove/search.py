@@ -98,14 +98,24 @@ class Search:
             if self.rig.prepare(change) is None:
                 self.rig.keep(change)
 
-    def each(self, candidates: Sequence[Change], manners: Mapping[str, Manner]) -> Iterator[tuple[Change, Trial]]:
-        """Try the candidates in their order; each that is kept is built upon."""
+    def each(
+        self, candidates: Sequence[Change], manners: Mapping[str, Manner], findings: Mapping[str, str]
+    ) -> Iterator[tuple[Change, Trial]]:
+        """Try the candidates in their order; each that is kept is built upon.
+
+        Of those that cure the same of the `findings` (by the techniques' ids) one mostly leaves little to the others:
+        once it is kept they come last.
+        """
         self.manners.update(manners)
-        candidates = candidates[: self.terms.trials]
-        rule = replace(self.terms.rule, alpha=self.terms.rule.alpha / max(1, len(candidates)))
-        for index, change in enumerate(candidates):
-            share_s = self.left_s / (len(candidates) - index + 1)
-            yield change, self._try(change, rule, share_s)
+        left = list(candidates[: self.terms.trials])
+        rule = replace(self.terms.rule, alpha=self.terms.rule.alpha / max(1, len(left)))
+        while left:
+            change = left.pop(0)
+            trial = self._try(change, rule, self.left_s / (len(left) + 2))
+            yield change, trial
+            cured = findings.get(change.id) if trial.kept else None
+            if cured is not None:
+                left.sort(key=lambda each: findings.get(each.id) == cured)
 
     def _try(self, change: Change, rule: StopRule, share_s: float) -> Trial:
         if change.risk not in self.terms.allow:
