@@ -20,8 +20,8 @@ def candidates_of(
 ) -> tuple[list[Change], list[tuple[str, str]], dict[str, str]]:
     """What is worth a trial, in this order: the cures of the findings, the greatest bound first; then the rest.
 
-    Compiling comes last, and only where a run has the steps to earn it back. Returned as well: the turned down with their
-    reasons, and the finding that a technique cures, by the technique's id.
+    Compiling comes last, and only where a run has the steps to earn it back. Returned as well: the turned down with
+    their reasons, and the finding that a technique cures, by the technique's id.
     """
     cures: dict[str, str] = {}
     for finding in diagnose(profile).findings:
