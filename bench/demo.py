@@ -30,9 +30,10 @@ EXPERT = ROOT / "bench" / "experts" / "digits.py"
 
 def exact_only(plan, folder):
     """The plan without the changes that round."""
-    head, *changes = plan.read_text().split("[[change]]")
+    mark = "\n[[change]]\n"
+    head, *changes = plan.read_text().split(mark)
     path = folder / "exact.toml"
-    path.write_text("[[change]]".join([head, *(each for each in changes if 'risk = "exact"' in each)]))
+    path.write_text(mark.join([head, *(each for each in changes if 'risk = "exact"' in each)]))
     return path
 
 
