@@ -75,6 +75,7 @@ def test_what_proves_itself_is_kept_and_a_run_uses_it(place: Path, tmp_path: Pat
     assert verdicts["null"] != "kept"
     assert verdicts["sample-cache (store=file)"] == "kept"
     assert 'id = "sample-cache"' in (place / "plan.toml").read_text()
+    assert list((tmp_path / "home" / "stored").glob("*/samples-*.suffice")), "what was stored is there for the next run"
 
     command = [sys.executable, SLOW_SAMPLES, "2"]
     plain = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -140,6 +140,19 @@ def test_a_trial_that_is_not_settled_ends_with_its_seconds() -> None:
     assert trial.verdict.ratio.low is None, "four pairs bound nothing"
 
 
+def test_what_looks_slower_leaves_its_seconds_to_others() -> None:
+    """Four dear pairs prove nothing, but more of them would hardly show a gain."""
+    clock = Hands()
+
+    def dear_pair(_: Arm) -> tuple[float, float]:
+        clock.now_s += 3.0
+        return 1.0, 1.3
+
+    trial = run_trial("x", dear_pair, rng=Random(0), budget=Budget(seconds=30.0), clock=clock)
+    assert (trial.verdict.outcome, trial.spent_s) == (Outcome.UNDECIDED, 12.0)
+    assert "it looks slower" in trial.verdict.reason
+
+
 def test_a_job_that_ends_leaves_its_trial_undecided() -> None:
     """With no pair measured there is no ratio either."""
     pairs = iter([(1.0, 1.0), (1.0, 1.0)])

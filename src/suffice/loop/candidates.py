@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
 from suffice.change.catalog import CATALOG, proposals
 from suffice.diagnose.ladder import diagnose
 from suffice.errors import LedgerError
 from suffice.keep.ledger import Ledger
-from suffice.records import Change, Profile, Target
+from suffice.records import Change, Profile, Target, measured
 
 COMPILE_S = 60.0
 """What compiling a model from nothing usually takes at least on a processor."""
@@ -15,26 +18,60 @@ COMPILE_GAIN = 0.3
 """The largest share of a step that compiling has been seen to save on a processor."""
 
 
-def candidates_of(
-    profile: Profile, steps_in_a_run: float | None, step_s: float
-) -> tuple[list[Change], list[tuple[str, str]], dict[str, str]]:
-    """What is worth a trial, in this order: the cures of the findings, the greatest bound first; then the rest.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidates:
+    """What is worth a trial, in this order, and what is not, as (id, reason).
 
-    Compiling comes last, and only where a run has the steps to earn it back. Returned as well: the turned down with
-    their reasons, and the finding that a technique cures, by the technique's id.
+    `once_cured`: what is worth one when batches are waited for no longer. `findings`: what a technique cures, by id.
+    """
+
+    now: list[Change]
+    once_cured: list[Change]
+    refused: list[tuple[str, str]]
+    findings: dict[str, str]
+
+
+def candidates_of(profile: Profile, steps_in_a_run: float | None, step_s: float) -> Candidates:
+    """The cures of the findings, the greatest bound first; then the rest.
+
+    Compiling comes last, and only where a run has the steps to earn it back.
     """
     cures: dict[str, str] = {}
     for finding in diagnose(profile).findings:
         for cure in finding.cures:
             if cure in CATALOG:
                 cures.setdefault(cure, finding.id)
-    ids = list(dict.fromkeys((*cures, *sorted(CATALOG, key=lambda each: CATALOG[each].clock == "processor"))))
+    ids = list(dict.fromkeys((*cures, *sorted(CATALOG, key=_late))))
     proposed, refused = proposals(profile, ids)
     unpaid = _unpaid_compile(steps_in_a_run, step_s)
     if unpaid is not None and any(change.id == "compile" for change in proposed):
         refused = [*refused, ("compile", unpaid)]
         proposed = [change for change in proposed if change.id != "compile"]
-    return sorted(proposed, key=lambda change: change.id == "compile"), refused, cures
+    known = {change.id for change in proposed} | {"compile"}
+    later, _ = proposals(_fed(profile), [id_ for id_ in ids if id_ not in known])
+    now = sorted(proposed, key=lambda change: change.id == "compile")
+    return Candidates(now=now, once_cured=later, refused=refused, findings=cures)
+
+
+def _late(id_: str) -> tuple[bool, bool]:
+    """Changes of the whole step before those of its arithmetic; lists after the fused step, which leaves them no use."""
+    return CATALOG[id_].clock == "processor", id_ == "foreach-optimiser"
+
+
+def untried(refused: Iterable[tuple[str, str]], tried: Iterable[Change]) -> tuple[tuple[str, str], ...]:
+    """Those turned down that got no trial later."""
+    ids = {change.id for change in tried}
+    return tuple((id_, reason) for id_, reason in refused if id_ not in ids)
+
+
+def _fed(profile: Profile) -> Profile:
+    """The profile as if no batch were waited for."""
+    nothing = {"wait_for_data_s": measured(0.0, "s")}
+    ranks = [
+        replace(rank, split={**rank.split, **nothing}) if "wait_for_data_s" in rank.split else rank
+        for rank in profile.ranks
+    ]
+    return replace(profile, ranks=tuple(ranks))
 
 
 def _unpaid_compile(steps: float | None, step_s: float) -> str | None:

@@ -13,9 +13,9 @@ from suffice.keep.home import Home
 from suffice.keep.ledger import Ledger
 from suffice.keep.plan import Plan, plan_of
 from suffice.keep.plan_text import write
-from suffice.loop.candidates import candidates_of, earlier_run, steps_of
+from suffice.loop.candidates import candidates_of, earlier_run, steps_of, untried
 from suffice.loop.diary import Diary, open_diary
-from suffice.loop.studio import Studio, look_at, open_rig, open_studio
+from suffice.loop.studio import Studio, hand_over, look_at, open_rig, open_studio
 from suffice.measure.machine import this_machine
 from suffice.measure.profile import fold
 from suffice.prove.criteria import non_inferiority
@@ -91,6 +91,8 @@ def improve(
         plan = plan_of(found, machine, made=studio.started[:10], stays=found.stays, evidence=evidence)
         found = replace(found, plan=write(plan))
         diary.close(found)
+        if kept:
+            hand_over(studio, home)
         return Improved(search=found, plan=plan)
 
 
@@ -115,17 +117,17 @@ def _try_changes(studio: Studio, diary: Diary, terms: Terms, earlier: Profile | 
         search = Trials(rig, gate, terms, step_s=step_s, say=studio.say)
         diary.add(search.null(), None)
         before = fold(record, studio.peaks)
-        candidates, refused, findings = candidates_of(before, steps_of(earlier), step_s)
+        found = candidates_of(before, steps_of(earlier), step_s)
         search.resume(diary.kept)
         try:
-            undecided = [each for each in candidates if each.name not in diary.decided]
-            for change, trial in search.each(undecided, MANNERS, findings):
+            undecided = [each for each in found.now if each.name not in diary.decided]
+            for change, trial in search.each(undecided, MANNERS, found.findings, found.once_cured):
                 diary.add(trial, change)
             for trial in search.together():
                 diary.add(trial, None)
         except KeyboardInterrupt:
             diary.interrupted()
-        return Tried(before=before, kept=list(search.kept), refused=tuple(refused))
+        return Tried(before=before, kept=list(search.kept), refused=untried(found.refused, diary.changes.values()))
 
 
 def _record(

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,15 @@ def open_studio(command: Sequence[str], goal: Goal, home: Home, say: Callable[[s
             )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def hand_over(studio: Studio, home: Home) -> None:
+    """Keep what the techniques stored in the search for the job's next run, as far as that is possible."""
+    with suppress(OSError):
+        place = home.scratch_of(studio.target)
+        for stored in (studio.workshop.folder / "scratch").iterdir():
+            if not (place / stored.name).exists():
+                shutil.move(stored, place)
 
 
 def open_rig(studio: Studio, record: Path, changes: Sequence[Change] = ()) -> Rig:

@@ -99,15 +99,21 @@ class Search:
                 self.rig.keep(change)
 
     def each(
-        self, candidates: Sequence[Change], manners: Mapping[str, Manner], findings: Mapping[str, str]
+        self,
+        candidates: Sequence[Change],
+        manners: Mapping[str, Manner],
+        findings: Mapping[str, str],
+        once_cured: Sequence[Change] = (),
     ) -> Iterator[tuple[Change, Trial]]:
         """Try the candidates in their order; each that is kept is built upon.
 
         Of those that cure the same of the `findings` (by the techniques' ids) one mostly leaves little to the others:
-        once it is kept they come last.
+        once it is kept they come last, behind those that are worth a trial only `once_cured`.
         """
         self.manners.update(manners)
         left = list(candidates[: self.terms.trials])
+        if any(each.id in findings for each in self.kept):  # by an earlier part of this search
+            left, once_cured = [*left, *once_cured], ()
         rule = replace(self.terms.rule, alpha=self.terms.rule.alpha / max(1, len(left)))
         while left:
             change = left.pop(0)
@@ -115,7 +121,8 @@ class Search:
             yield change, trial
             cured = findings.get(change.id) if trial.kept else None
             if cured is not None:
-                left.sort(key=lambda each: findings.get(each.id) == cured)
+                left = sorted([*left, *once_cured], key=lambda each: findings.get(each.id) == cured)
+                once_cured = ()
 
     def _try(self, change: Change, rule: StopRule, share_s: float) -> Trial:
         if change.risk not in self.terms.allow:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
@@ -19,6 +19,8 @@ from suffice.records import Figure, Outcome, Trial, Verdict, measured
 
 NULL = "null"
 """The candidate that changes nothing."""
+GIVEN_UP_AFTER, LOOKS_SLOWER = 1 / 3, 0.9
+"""What looks so much slower after this share of its seconds leaves the rest to others."""
 
 
 class Arm(StrEnum):
@@ -88,6 +90,8 @@ def run_trial(
             why = f"all of its {budget.pairs} pairs are used"
         elif clock() - start >= budget.seconds:
             why = f"its {budget.seconds:.3g} s are used"
+        elif plain_s and clock() - start >= GIVEN_UP_AFTER * budget.seconds and _looks_slower(plain_s, changed_s):
+            why = f"{clock() - start:.3g} s of its {budget.seconds:.3g} s are used, and it looks slower"
         elif (pair := measure_pair(rng.choice((Arm.PLAIN, Arm.CHANGED)))) is None:
             why = "the job ended"
         else:
@@ -105,6 +109,11 @@ def run_trial(
         changed_s=tuple(changed_s),
         spent_s=clock() - start,
     )
+
+
+def _looks_slower(plain_s: Sequence[float], changed_s: Sequence[float]) -> bool:
+    """Whether more time would hardly show a gain; that proves nothing, so the verdict is "undecided"."""
+    return sum(plain_s) < LOOKS_SLOWER * sum(changed_s)
 
 
 def _precise(verdict: Verdict, rule: StopRule) -> bool:
