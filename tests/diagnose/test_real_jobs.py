@@ -31,6 +31,7 @@ def check(name, seconds, home):
     assert right, (named, found.rung, found.sentence, f"neighbours used {others:.2f} processors")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", QUICK)
 def test_a_fault_is_found_within_seconds(name, home) -> None:
     """Three seconds of training are enough for a fault that weighs heavily."""

@@ -54,7 +54,7 @@ def candidates_of(profile: Profile, steps_in_a_run: float | None, step_s: float)
 
 
 def _late(id_: str) -> tuple[bool, bool]:
-    """Changes of the whole step before those of its arithmetic; lists after the fused step, which leaves them no use."""
+    """What changes the whole step comes before arithmetic; lists come after the fused step, which makes them useless."""
     return CATALOG[id_].clock == "processor", id_ == "foreach-optimiser"
 
 
