@@ -54,7 +54,7 @@ def candidates_of(profile: Profile, steps_in_a_run: float | None, step_s: float)
 
 
 def _late(id_: str) -> tuple[bool, bool]:
-    """What changes the whole step comes before arithmetic; lists come after the fused step, which makes them useless."""
+    """The whole step before its arithmetic; updates by lists after fused ones, which make them useless."""
     return CATALOG[id_].clock == "processor", id_ == "foreach-optimiser"
 
 
