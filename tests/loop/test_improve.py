@@ -32,6 +32,15 @@ optimizer = torch.optim.Adam(model.parameters(), lr=1e30)
 for _ in range(4000):
     optimizer.zero_grad(); (model(torch.randn(32, 64)) ** 2).mean().backward(); optimizer.step()
 """
+VARIES = """
+import torch
+torch.manual_seed(0); torch.set_num_threads(1)
+model = torch.nn.Sequential(torch.nn.Linear(256, 1024), torch.nn.ReLU(), torch.nn.Linear(1024, 1))
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+for step in range(6000):
+    x = torch.randn(int(50 * 10 ** (step * 7919 % 11 / 10)), 256)
+    optimizer.zero_grad(); (model(x) - x.sum(1, keepdim=True)).square().mean().backward(); optimizer.step()
+"""
 
 
 @pytest.fixture
@@ -110,6 +119,18 @@ def test_a_job_that_diverges(place: Path) -> None:
     said = told(done)
     assert done.returncode == 0, said
     assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_job_whose_steps_vary_tenfold(place: Path, tmp_path: Path) -> None:
+    """The order in each pair is drawn, so that large batches fall on either arm: the null candidate does not win."""
+    (place / "job.py").write_text(VARIES)
+    search = tmp_path / "search.json"
+    done = improve(place, "--time", 20, "--json", search, "--", sys.executable, "job.py")
+    said = told(done)
+    assert done.returncode == 0, said
+    verdicts = {trial["change"]: trial["verdict"]["outcome"] for trial in json.loads(search.read_text())["trials"]}
+    assert verdicts["null"] != "kept"
 
 
 def test_no_command() -> None:
