@@ -23,7 +23,7 @@ from suffice.prove.full import Metric, full_pairs
 from suffice.prove.gate import Gate
 from suffice.prove.search import TOGETHER, Manner, Terms
 from suffice.prove.search import Search as Trials
-from suffice.records import Change, Figure, Goal, Judgement, Profile, Risk, Search, Trial
+from suffice.records import Change, Figure, Goal, Judgement, Profile, Risk, Search, Trial, product
 
 COURSE_STEPS, FEWEST_COURSE_STEPS = 20, 4
 COURSE_S = 30.0
@@ -201,8 +201,15 @@ def _after(studio: Studio, kept: Sequence[Change]) -> Profile | None:
         return fold(record, studio.peaks)
 
 
-def _total(trials: Iterable[Trial], kept: Sequence[Change]) -> Figure | None:
-    """The ratio of all that was kept: of the trial of all together, or of the only one."""
-    names = {TOGETHER} if len(kept) > 1 else {change.name for change in kept}
-    ratios = [trial.verdict.ratio for trial in trials if trial.kept and trial.change in names]
-    return ratios[-1] if ratios else None
+def _total(trials: Sequence[Trial], kept: Sequence[Change]) -> Figure | None:
+    """The ratio of all that was kept: of the trial of all together, else of each on top of those before it."""
+    if len(kept) > 1:
+        of_all = [trial.verdict.ratio for trial in trials if trial.kept and trial.change == TOGETHER]
+        if of_all:
+            return of_all[-1]
+    names = {change.name for change in kept}
+    each = {trial.change: trial.verdict.ratio for trial in trials if trial.kept and trial.change in names}
+    ratios = [ratio for ratio in each.values() if ratio is not None]
+    if not ratios or len(ratios) < len(names):
+        return None
+    return ratios[0] if len(ratios) == 1 else product("x", "each change on top of those before it", *ratios)

@@ -174,7 +174,11 @@ class Search:
         return run_trial(name, pairs, rng=self.rng, rule=rule, budget=budget, clock=self.clock), seen
 
     def together(self) -> Iterator[Trial]:
-        """All that was kept against the plain job; where that is no gain, the latest is dropped and the rest tried."""
+        """All that was kept against the plain job; where that is no gain, the latest is dropped and the rest tried.
+
+        Each was proven with those before it switched on, so where the budget is too small to decide it for all of them
+        once more, and nothing speaks against it, they stay.
+        """
         while len(self.kept) > 1:
             self.say(f"{len(self.kept)} changes together")
             seen = Pairs()
@@ -188,8 +192,12 @@ class Search:
             trial = run_trial(TOGETHER, pairs, rng=self.rng, rule=self.terms.rule, budget=budget, clock=self.clock)
             if trial.kept and any(change.risk is not Risk.EXACT for change in self.kept):
                 trial = self._long_judged(trial)
+            stays = trial.kept or _not_contradicted(trial, self.terms.rule)
+            if stays and not trial.kept:
+                reason = f"{trial.verdict.reason}; each was faster on top of those before it"
+                trial = replace(trial, verdict=replace(trial.verdict, reason=reason))
             yield trial
-            if trial.kept:
+            if stays:
                 return
             self.rig.drop(self.kept[-1])
 
@@ -203,6 +211,12 @@ class Search:
         self.say(f"comparing the losses over {steps} steps and {SEEDS} seeds")
         judgement = self.gate.judge_all(self.kept, steps=steps, seeds=SEEDS)
         return trial if judgement.met is None else _judged(trial, judgement)
+
+
+def _not_contradicted(trial: Trial, rule: StopRule) -> bool:
+    """Whether the trial was too short to decide, and what it saw is a gain or nothing."""
+    seen, verdict = trial.verdict.total_ratio, trial.verdict
+    return verdict.outcome is Outcome.UNDECIDED and (seen is None or seen >= 1 + rule.least_gain)
 
 
 def _wall_agrees(seen: Pairs, rule: StopRule) -> bool:

@@ -99,7 +99,8 @@ def product(unit: str, method: str, *factors: Figure) -> Figure:
     sources = "; ".join(dict.fromkeys(f.source for f in factors if f.source)) or None
     date = min((f.date for f in factors if f.date), default=None)
     if origins == {Origin.MEASURED}:
-        return measured(value, unit, method=method)
+        bounded = all(f.low is not None and f.high is not None for f in factors)
+        return measured(value, unit, method=method, **({"low": low, "high": high} if bounded else {}))
     if origins == {Origin.LOOKED_UP}:
         return looked_up(value, unit, source=sources or "", date=date or "", low=low, high=high, method=method)
     return estimated(value, unit, low=low, high=high, method=method, source=sources, date=date)
