@@ -119,3 +119,15 @@ def test_a_trial_too_short_to_decide_that_saw_a_loss_drops_the_latest():
     assert [each.id for each in found.kept] == ["good"]
 
 
+
+
+def test_what_looked_faster_and_was_not_decided_gets_the_time_that_is_left():
+    """A gain of 4 % in much noise: its share is too short, and those after it are decided at once."""
+    rig = PlayedRig({"small": 0.96, "bad": 2.0, "worse": 2.0, "worst": 2.0}, noise=0.08)
+    trials = list(search(rig, seconds=36).each([change(name) for name in rig.factors], {}, {}))
+    assert [one.id for one, _ in trials] == ["small", "bad", "worse", "worst", "small"]
+    first, last = trials[0][1], trials[-1][1]
+    assert first.verdict.outcome is Outcome.UNDECIDED
+    assert last.plain_s[: len(first.plain_s)] == first.plain_s
+    assert last.kept
+    assert last.spent_s > first.spent_s

@@ -24,6 +24,10 @@ TOGETHER = "together"
 NULL_PAIRS = 60
 LONG_STEPS, SEEDS = 150, 3
 LONG_BLOCK_S = 0.2
+FIRST_ALPHA = 2 / 3
+"""The share of a change's error probability that its first trial has; a second one from the beginning has the rest."""
+SPARE, FURTHER = 0.1, 0.7
+"""The share of the budget below which nothing undecided is taken up again, and the share of what is left for it."""
 SLOWER_IN_COURSES = 1.5
 
 
@@ -46,6 +50,20 @@ class Manner:
     clock: str = "processor"
     block: int = 1
     warm_up: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Open:
+    """A change that looked faster beside those kept at the time, and could not be decided."""
+
+    change: Change
+    trial: Trial
+    beside: Sequence[Change]
+
+    @property
+    def looks(self) -> float:
+        """How much faster."""
+        return self.trial.verdict.ratio.value if self.trial.verdict.ratio else 1.0
 
 
 class Search:
@@ -108,23 +126,41 @@ class Search:
         """Try the candidates in their order; each that is kept is built upon.
 
         Of those that cure the same of the `findings` (by the techniques' ids) one mostly leaves little to the others:
-        once it is kept they come last, behind those that are worth a trial only `once_cured`.
+        once it is kept they come last, behind those that are worth a trial only `once_cured`. Time that is left over
+        goes to those that looked faster and could not be decided: their trials go on.
         """
         self.manners.update(manners)
         left = list(candidates[: self.terms.trials])
         if any(each.id in findings for each in self.kept):  # by an earlier part of this search
             left, once_cured = [*left, *once_cured], ()
-        rule = replace(self.terms.rule, alpha=self.terms.rule.alpha / max(1, len(left)))
+        rule = replace(self.terms.rule, alpha=FIRST_ALPHA * self.terms.rule.alpha / max(1, len(left)))
+        open_ones: list[Open] = []
         while left:
             change = left.pop(0)
+            before = self.kept
             trial = self._try(change, rule, self.left_s / (len(left) + 2))
             yield change, trial
+            if _promises(trial, rule):
+                open_ones.append(Open(change=change, trial=trial, beside=before))
             cured = findings.get(change.id) if trial.kept else None
             if cured is not None:
                 left = sorted([*left, *once_cured], key=lambda each: findings.get(each.id) == cured)
                 once_cured = ()
+        yield from self._further(open_ones, rule)
 
-    def _try(self, change: Change, rule: StopRule, share_s: float) -> Trial:
+    def _further(self, open_ones: Sequence[Open], rule: StopRule) -> Iterator[tuple[Change, Trial]]:
+        """Go on with what looked faster, the most promising first; a part of the time is left for all together."""
+        left = sorted(open_ones, key=lambda each: each.looks, reverse=True)
+        while left and self.left_s > SPARE * self.terms.seconds:
+            each = left.pop(0)
+            earlier = each.trial.pairs_s if each.beside == self.kept else ()
+            again = rule if earlier else replace(rule, alpha=rule.alpha * (1 - FIRST_ALPHA) / FIRST_ALPHA)
+            trial = self._try(each.change, again, FURTHER * self.left_s / (len(left) + 1), earlier)
+            yield each.change, replace(trial, spent_s=each.trial.spent_s + trial.spent_s)
+
+    def _try(
+        self, change: Change, rule: StopRule, share_s: float, earlier: Sequence[tuple[float, float]] = ()
+    ) -> Trial:
         if change.risk not in self.terms.allow:
             return _refused(change, f"it is {change.risk}: allow it with --allow {change.risk}")
         if any(each.id == change.id for each in self.kept):
@@ -140,7 +176,7 @@ class Search:
         manner = self._manner(change)
         budget = Budget(pairs=self.terms.pairs, seconds=min(self.left_s, max(share_s, self._least_s(manner))))
         try:
-            trial, seen = self._timed(change.name, change, manner, rule, budget)
+            trial, seen = self._timed(change.name, change, manner, rule, budget, earlier)
         except RigError as error:
             self.rig.drop(change)
             return _refused(change, str(error), spent_s=self.clock() - begun_s)
@@ -167,11 +203,18 @@ class Search:
         return 24 * 2 * (manner.block + manner.warm_up) * self.step_s
 
     def _timed(
-        self, name: str, change: Change | None, manner: Manner, rule: StopRule, budget: Budget
+        self,
+        name: str,
+        change: Change | None,
+        manner: Manner,
+        rule: StopRule,
+        budget: Budget,
+        earlier: Sequence[tuple[float, float]] = (),
     ) -> tuple[Trial, Pairs]:
         seen = Pairs()
         pairs = self.rig.pairs(change, clock=manner.clock, block=manner.block, warm_up=manner.warm_up, seen=seen)
-        return run_trial(name, pairs, rng=self.rng, rule=rule, budget=budget, clock=self.clock), seen
+        trial = run_trial(name, pairs, rng=self.rng, rule=rule, budget=budget, earlier=earlier, clock=self.clock)
+        return trial, seen
 
     def together(self) -> Iterator[Trial]:
         """All that was kept against the plain job; where that is no gain, the latest is dropped and the rest tried.
@@ -211,6 +254,12 @@ class Search:
         self.say(f"comparing the losses over {steps} steps and {SEEDS} seeds")
         judgement = self.gate.judge_all(self.kept, steps=steps, seeds=SEEDS)
         return trial if judgement.met is None else _judged(trial, judgement)
+
+
+def _promises(trial: Trial, rule: StopRule) -> bool:
+    """Whether more time might show a gain."""
+    ratio = trial.verdict.ratio
+    return trial.verdict.outcome is Outcome.UNDECIDED and ratio is not None and ratio.value >= 1 + rule.least_gain
 
 
 def _not_contradicted(trial: Trial, rule: StopRule) -> bool:
