@@ -29,7 +29,7 @@ STEP_S = 600.0
 POLL_S = 0.1
 RESTARTS = 40
 SOCKET = "rig"
-NOT_A_TRAINING = "what follows `--` must train a model with an optimiser of torch; `suffice measure` tells what it does"
+NOT_A_TRAINING = "what follows `--` must train a model of torch; `suffice measure` tells what it does"
 
 
 class JobEndedError(Exception):
@@ -140,6 +140,7 @@ class Rig:
                 f"the job made no step in which anything could be tried: {ended}\n{self.process.tail()}",
                 hint=NOT_A_TRAINING,
             ) from None
+        self.workshop.by_hand |= bool(link.hello.get("by_hand"))
         return link
 
     def _wait(self) -> None:

@@ -61,7 +61,8 @@ class Rig:
         os.close(folder)
         self.link = link
         self.orders = link.makefile("r")
-        self._say(hello=1, pid=os.getpid(), processors=self.steering.job.processors)
+        by_hand = self.steering.by_hand.optimiser is not None
+        self._say(hello=1, pid=os.getpid(), processors=self.steering.job.processors, by_hand=by_hand)
 
     def _say(self, **told: Any) -> None:
         try:

@@ -7,8 +7,9 @@ The order is a file of JSON that `SUFFICE_ORDER` names:
     course    what `course.CourseRecorder` takes, with the path for its `report`; absent in a rig and in a plan's run
     seeds     {"seed": …, "seed_offset": …} of a whole run that is compared; absent otherwise
     socket    where the rig's orders come from; absent otherwise
+    by_hand   whether the job was found to update its weights without an optimiser
 
-Whatever fails here is told and leaves the job as it was. Only a process that makes an optimiser is steered.
+Whatever fails here is told and leaves the job as it was. Only a process that trains is steered.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import traceback
 from typing import TYPE_CHECKING
 
 from ..hooks import Patches
-from ..process import has_optimiser, keep_from_dynamo
+from ..process import keep_from_dynamo
+from .by_hand import ByHand
 from .job import Job, Refused
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class Steering:
         self.order = order
         self.tell = tell
         self.job = Job(torch, order["scratch"])
+        self.by_hand = ByHand(torch, known=order.get("by_hand", False))
         self.patches = Patches()
         self.switches: dict[str, Any] = {}
         self.begun = self.failed = False
@@ -74,6 +77,7 @@ class Steering:
         """Wait for the training to begin."""
         loading = sys.modules.get("torch.utils.data.dataloader")
         self.patches.replace(getattr(loading, "DataLoader", None), "__iter__", self._around_iter)
+        self.by_hand.install(self.patches, self.guarded)
         optim = sys.modules["torch.optim.optimizer"]
         self.patches.handles.append(optim.register_optimizer_step_post_hook(self._stepped))
         modules = sys.modules["torch.nn.modules.module"]
@@ -88,7 +92,7 @@ class Steering:
         return __iter__
 
     def _reads(self, loader: Any) -> None:
-        if not self.begun and has_optimiser(self.torch):
+        if not self.begun and self.by_hand.trains():
             self.begin()
         self.iterations += 1
         if self.torch.is_grad_enabled():
@@ -98,7 +102,7 @@ class Steering:
                 switch.reads(loader)
 
     def _called(self, module: Any, args: Any) -> None:  # noqa: ARG002 - torch passes them
-        if not self.begun and self.torch.is_grad_enabled() and has_optimiser(self.torch):
+        if not self.begun and self.torch.is_grad_enabled() and self.by_hand.trains():
             self.guarded(self.begin)
 
     def _stepped(self, optimiser: Any, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - as above
