@@ -35,10 +35,10 @@ class PlayedRig:
     def prepare(self, _):
         return None
 
-    def pairs(self, candidate, *, clock, block, warm_up, seen):
+    def pairs(self, candidate, *, seen, **_):
         return self._measure(lambda: self.kept, lambda: [*self.kept, *([candidate] if candidate else [])], seen)
 
-    def together(self, *, clock, block, warm_up, seen):
+    def together(self, *, seen, **_):
         return self._measure(list, lambda: self.kept, seen, self.of_all)
 
     def _measure(self, plain, changed, seen, factor=None):
@@ -78,7 +78,8 @@ def search(rig, *, seconds, judging_s=0.0):
 def test_what_is_faster_is_kept_and_what_is_not_is_refused():
     rig = PlayedRig({"good": 0.7, "bad": 1.2, "none": 1.0, "better": 0.5})
     found = search(rig, seconds=300)
-    outcomes = {one.id: trial.verdict.outcome for one, trial in found.each([change(name) for name in rig.factors], {}, {})}
+    trials = found.each([change(name) for name in rig.factors], {}, {})
+    outcomes = {one.id: trial.verdict.outcome for one, trial in trials}
     assert outcomes == {
         "good": Outcome.KEPT,
         "bad": Outcome.REFUSED,
@@ -117,8 +118,6 @@ def test_a_trial_too_short_to_decide_that_saw_a_loss_drops_the_latest():
     rig.kept = [change("good"), change("better")]
     assert [trial.verdict.outcome for trial in found.together()] == [Outcome.UNDECIDED]
     assert [each.id for each in found.kept] == ["good"]
-
-
 
 
 def test_what_looked_faster_and_was_not_decided_gets_the_time_that_is_left():

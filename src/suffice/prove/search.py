@@ -24,6 +24,8 @@ TOGETHER = "together"
 NULL_PAIRS = 60
 LONG_STEPS, SEEDS = 150, 3
 LONG_BLOCK_S = 0.2
+MOST_FOR_ONE = 1 / 3
+"""The most that a change gets of what is left, where it needs more than its share for as few pairs as can decide."""
 FIRST_ALPHA = 2 / 3
 """The share of a change's error probability that its first trial has; a second one from the beginning has the rest."""
 SPARE, FURTHER = 0.1, 0.7
@@ -106,7 +108,7 @@ class Search:
             SearchVoidError: if that makes a difference.
         """
         budget = Budget(pairs=min(NULL_PAIRS, self.terms.pairs), seconds=self.left_s / 8)
-        trial, _ = self._timed(NULL, None, Manner(), self.terms.rule, budget)
+        trial, _ = self._timed(None, Manner(), self.terms.rule, budget)
         require_no_difference(trial, self.terms.rule)
         return trial
 
@@ -174,9 +176,10 @@ class Search:
             return _refused(change, reason, spent_s=self.clock() - begun_s)
         self.say(f"{change.name}: timing it, step by step")
         manner = self._manner(change)
-        budget = Budget(pairs=self.terms.pairs, seconds=min(self.left_s, max(share_s, self._least_s(manner))))
+        least_s = min(self._least_s(manner), MOST_FOR_ONE * self.left_s)
+        budget = Budget(pairs=self.terms.pairs, seconds=max(share_s, least_s))
         try:
-            trial, seen = self._timed(change.name, change, manner, rule, budget, earlier)
+            trial, seen = self._timed(change, manner, rule, budget, earlier)
         except RigError as error:
             self.rig.drop(change)
             return _refused(change, str(error), spent_s=self.clock() - begun_s)
@@ -204,7 +207,6 @@ class Search:
 
     def _timed(
         self,
-        name: str,
         change: Change | None,
         manner: Manner,
         rule: StopRule,
@@ -213,6 +215,7 @@ class Search:
     ) -> tuple[Trial, Pairs]:
         seen = Pairs()
         pairs = self.rig.pairs(change, clock=manner.clock, block=manner.block, warm_up=manner.warm_up, seen=seen)
+        name = NULL if change is None else change.name
         trial = run_trial(name, pairs, rng=self.rng, rule=rule, budget=budget, earlier=earlier, clock=self.clock)
         return trial, seen
 

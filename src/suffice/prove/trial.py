@@ -85,8 +85,8 @@ def run_trial(
     """
     rule, budget = rule or StopRule(), budget or Budget()
     sequence = ConfidenceSequence(rule.alpha)
-    for pair in earlier:
-        sequence.see(log_ratio(*pair))
+    for plain, changed in earlier:
+        sequence.see(log_ratio(plain, changed))
     plain_s = [plain for plain, _ in earlier]
     changed_s = [changed for _, changed in earlier]
     start = clock()
