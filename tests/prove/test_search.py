@@ -18,6 +18,7 @@ class PlayedRig:
         self.factors = factors
         self.noise = noise
         self.of_all = together
+        self.work = 1.0
         self.kept = []
         self.now_s = 0.0
         self.rng = Random(1)
@@ -46,6 +47,7 @@ class PlayedRig:
             pair = self._step_s(plain()), self._step_s(changed()) if factor is None else 0.1 * factor
             seen.wall.append(pair)
             seen.processor.append(pair)
+            seen.of_all.append((pair[0], pair[1] * self.work))
             return pair
 
         return measure
@@ -130,3 +132,16 @@ def test_what_looked_faster_and_was_not_decided_gets_the_time_that_is_left():
     assert last.plain_s[: len(first.plain_s)] == first.plain_s
     assert last.kept
     assert last.spent_s > first.spent_s
+
+
+def test_what_is_faster_by_more_work_is_no_saving_of_energy():
+    """Workers that take three times what they save."""
+    rig = PlayedRig({"workers": 0.7})
+    rig.work = 3.0
+    for sparing, outcome in ((False, Outcome.KEPT), (True, Outcome.REFUSED)):
+        found = search(rig, seconds=100)
+        found.terms = Terms(seconds=100, sparing=sparing)
+        rig.kept = []
+        trials = [trial for _, trial in found.each([change("workers")], {}, {})]
+        assert [trial.verdict.outcome for trial in trials] == [outcome]
+    assert "more of the processors" in trials[-1].verdict.reason

@@ -90,10 +90,14 @@ class Link:
 
 @dataclass(kw_only=True, slots=True)
 class Pairs:
-    """The times of a trial's pairs by clock, in seconds a step: [(plain, changed), …]."""
+    """The times of a trial's pairs by clock, in seconds a step: [(plain, changed), …].
+
+    `processor` is that of the process itself, `of_all` that of its children (workers) as well.
+    """
 
     wall: list[tuple[float, float]] = field(default_factory=list)
     processor: list[tuple[float, float]] = field(default_factory=list)
+    of_all: list[tuple[float, float]] = field(default_factory=list)
 
 
 class Rig:
@@ -204,7 +208,7 @@ class Rig:
             answer = self._asked(change, **order)
             if "refused" in answer:
                 raise RigError(f"the trial broke off: {answer['refused']}")
-            for number, times in enumerate((seen.wall, seen.processor)):
+            for number, times in enumerate((seen.wall, seen.processor, seen.of_all)):
                 times.append((answer["plain"][number], answer["changed"][number]))
             return (seen.wall if clock == "wall" else seen.processor)[-1]
 

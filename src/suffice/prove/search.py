@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -35,13 +35,17 @@ SLOWER_IN_COURSES = 1.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Terms:
-    """What a search may do: risks, seconds (0: the usual), pairs of a trial, number of trials, its coin's seed."""
+    """What a search may do: risks, seconds (0: the usual), pairs of a trial, number of trials, its coin's seed.
+
+    `sparing`: what is kept may not take more of the processors either, which is what energy and carbon follow.
+    """
 
     allow: frozenset[Risk] = frozenset({Risk.EXACT, Risk.NUMERIC})
     seconds: float = 0.0
     pairs: int = 200
     trials: int | None = None
     seed: int = 0
+    sparing: bool = False
     rule: StopRule = field(default_factory=StopRule)
 
 
@@ -183,8 +187,10 @@ class Search:
         except RigError as error:
             self.rig.drop(change)
             return _refused(change, str(error), spent_s=self.clock() - begun_s)
-        if trial.kept and not _wall_agrees(seen, rule):
+        if trial.kept and not _agrees(seen.wall, rule):
             trial = _overruled(trial, "its processor time fell, but the time on the clock rose")
+        if trial.kept and self.terms.sparing and not _agrees(seen.of_all, rule):
+            trial = _overruled(trial, "it is faster, but takes more of the processors, and so of energy and carbon")
         if trial.kept:
             self.say(f"{change.name}: {trial.verdict.reason}; comparing the numbers")
             trial = _judged(trial, self.gate.judge(self.kept, change))
@@ -271,9 +277,10 @@ def _not_contradicted(trial: Trial, rule: StopRule) -> bool:
     return verdict.outcome is Outcome.UNDECIDED and (seen is None or seen >= 1 + rule.least_gain)
 
 
-def _wall_agrees(seen: Pairs, rule: StopRule) -> bool:
+def _agrees(pairs: Iterable[tuple[float, float]], rule: StopRule) -> bool:
+    """Whether another clock's times do not show that it is slower."""
     sequence = ConfidenceSequence(rule.alpha)
-    for plain_s, changed_s in seen.wall:
+    for plain_s, changed_s in pairs:
         sequence.see(log_ratio(plain_s, changed_s))
     return not sequence.stays_below(1.0)
 

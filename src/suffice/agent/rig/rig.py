@@ -7,7 +7,7 @@ gone, the process ends: its files are a sandbox's, and nobody waits for it.
     {"do": "run", "steps": n}                                       -> {"ran": n, "wall_s": […], "processor_s": […]}
     {"do": "prepare", "id": …, "settings": {…}, "seconds": s}       -> {"prepared": facts} or {"refused": reason}
     {"do": "pair", "ids": […], "first": "plain", "block": n, "warm_up": m}
-                                                                    -> {"plain": [wall_s, cpu_s], "changed": […]}
+                                       -> {"plain": [wall_s, cpu_s, cpu_s with children], "changed": […]}
     {"do": "keep" | "drop", "id": …}                                -> {"done": …}
     {"do": "facts"}                                                 -> {"facts": {id: {…}}}
     {"do": "leave"}  the record is written and closed               -> {"done": "leave"}
@@ -169,7 +169,7 @@ class Rig:
         return told
 
     def _block(self, changed: bool, order: dict[str, Any]) -> Steps:
-        """[wall s, processor s] a step of a block of steps; the last of several attempts counts whatever happened."""
+        """[wall s, processor s, the same with children] a step of a block; the last of several attempts counts."""
         switches = [self.steering.switches[change_id] for change_id in order["ids"]]
         for switch in switches:
             (switch.on if changed else switch.off)()
@@ -179,14 +179,15 @@ class Rig:
         for _ in range(warm_up):
             yield
         for _ in range(ATTEMPTS):
-            before = self._events()
+            before, children = self._events(), _children_s()
             begun = time.perf_counter(), time.process_time()
             for _ in range(block):
                 yield
             wall_s, processor_s = time.perf_counter() - begun[0], time.process_time() - begun[1]
+            of_children_s = sum(now_s - children.get(pid, 0.0) for pid, now_s in _children_s().items())
             if before == self._events():
                 break
-        return [wall_s / block, processor_s / block]
+        return [wall_s / block, processor_s / block, (processor_s + of_children_s) / block]
 
     def _events(self) -> tuple[int, int]:
         """What has happened so far that makes a step unlike others: epochs begun, graphs compiled."""
@@ -214,3 +215,21 @@ class Rig:
     def _facts(self, order: dict[str, Any]) -> Steps:  # noqa: ARG002 - as its siblings
         return {"facts": self.steering.facts()}
         yield
+
+
+def _children_s() -> dict[int, float]:
+    """Processor seconds of the first thread of each child that lives now: that is where workers work."""
+    found = {}
+    for task in os.listdir("/proc/self/task"):
+        try:
+            with open("/proc/self/task/{}/children".format(task)) as listed:
+                children = listed.read().split()
+        except OSError:  # the thread has ended, or this kernel does not tell
+            continue
+        for child in children:
+            try:
+                with open("/proc/{}/schedstat".format(child)) as times:
+                    found[int(child)] = int(times.read().split()[0]) / 1e9
+            except (OSError, ValueError, IndexError):  # it has ended
+                continue
+    return found
