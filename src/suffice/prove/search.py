@@ -146,7 +146,7 @@ class Search:
             before = self.kept
             trial = self._try(change, rule, self.left_s / (len(left) + 2))
             yield change, trial
-            if _promises(trial, rule):
+            if _promises(trial, rule) and trial.verdict.pairs < self.terms.pairs:
                 open_ones.append(Open(change=change, trial=trial, beside=before))
             cured = findings.get(change.id) if trial.kept else None
             if cured is not None:
