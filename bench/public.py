@@ -1,6 +1,6 @@
 """Programs in the manner of public ones: plain, with the plan that suffice found, and with what people try by hand.
 
-    python bench/public.py [--programs NAME …] [--rounds N] [--search-seconds S] [--twice]
+    python bench/public.py [--programs NAME …] [--rounds N] [--hand-rounds N] [--search-seconds S] [--twice]
 
 Each program of bench/programs/, and a training command that a package installs, is measured once under suffice, then
 improved, and then run to its end in rounds whose order is drawn anew: plain, with the plan, and with each of three
@@ -8,8 +8,8 @@ common measures alone, which the programs take as `--by-hand`: torch.compile, bf
 ratio is that of the wall seconds of whole runs within one round, start-up included: the median, the least and the
 greatest. Where a measure is not applicable or fails, a person would stay with the plain program: it counts as 1 in the
 means, and so does a plan that fails, which is told. One that takes more than 2.5 times as long as the measured run is
-ended then: its ratio is at most what is shown, with "<". The cache of torch.compile is that of the program's folder, so only
-its first round compiles from nothing.
+ended then: its ratio is at most what is shown, with "<". The cache of torch.compile is that of the program's folder, so
+only its first round compiles from nothing. With --hand-rounds N the measures by hand are run in the first N rounds only.
 
 The plan's run should take no longer than the best of plain and the three, within 2 %. With --twice each program is
 improved a second time from the same beginnings, with another seed: do both searches keep the same?
@@ -146,7 +146,7 @@ def try_program(name, folder, data, args):
         found["agree"] = sorted(found["search"]["kept"]) == sorted(found["second_search"]["kept"])
     ways, found["rounds"] = bench.ways(), []
     for number in range(args.rounds):
-        order = list(ways)
+        order = [way for way in ways if way not in BY_HAND or number < args.hand_rounds]
         random.Random(f"{name} {number}").shuffle(order)
         limits_s = dict.fromkeys(BY_HAND, LONGEST * measured["wall_s"])
         found["rounds"].append({way: bench.run(ways[way], limit_s=limits_s.get(way, math.inf)) for way in order})
@@ -177,6 +177,7 @@ def judged(rounds):
 
 def ratio(rounds, base, other):
     """The ratio of base to other in each round: median, least, greatest; None where the other failed."""
+    rounds = [each for each in rounds if base in each and other in each]
     if any(each[other]["exit"] for each in rounds):
         return None
     ratios = sorted(each[base]["wall_s"] / each[other]["wall_s"] for each in rounds)
@@ -254,6 +255,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--programs", nargs="+", choices=list(ALL), default=list(ALL))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--hand-rounds", type=int, default=3, help="rounds with the measures by hand, 1 at least")
     parser.add_argument("--search-seconds", type=float, help="of each search; else what suffice takes by itself")
     parser.add_argument("--twice", action="store_true", help="improve a second time, with another seed")
     parser.add_argument("--out", type=Path, default=RESULTS)
