@@ -10,8 +10,9 @@ import pytest
 from suffice.agent.rig.job import Refused
 from suffice.change.catalog import CATALOG, at_start, needs_own_process, technique
 from suffice.change.process import allocator, wait_policy
-from suffice.keep.plan import MachineFacts, Plan, PlannedChange
+from suffice.keep.plan import MachineFacts, Plan, PlannedChange, Proof
 from suffice.keep.plan_text import read, write
+from suffice.records import measured
 from tests.conftest import JOBS
 from tests.jobs.allocator import build_allocator
 
@@ -136,3 +137,12 @@ def test_an_allocator_of_a_plan_is_in_the_job(measure, tmp_path):
     done = measure(JOB, "--plan", str(plan_file(tmp_path, TCMALLOC)), env=env)
     assert f"preloaded {library}" in done.stdout.decode()
     assert done.profile.ranks[0].facts["changes"]["allocator"] == {"library": str(library)}
+
+
+def test_a_plan_says_what_its_pairs_were():
+    """Pairs of processes are no pairs of steps."""
+    ratio = measured(1.2, "x", low=1.1, high=1.3, method="paired processes in random order")
+    proof = Proof(ratio=ratio, pairs=20, reason="faster", date="2026-01-01")
+    planned = PlannedChange(change=PASSIVE, proof=proof)
+    text = write(Plan(command=("python",), made="2026-01-01", machine=MachineFacts(), changes=(planned,)))
+    assert "by 20 pairs of processes on 2026-01-01" in text

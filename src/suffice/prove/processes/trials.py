@@ -29,8 +29,8 @@ PAIRS, MOST_PAIRS = 20, 40
 LEAST_GAIN, FUTILE_GAIN = 0.02, 0.05
 """What is worth its pairs must gain more than what is switched at a step's boundary."""
 BLOCK_S = 0.4
-COURSES = 2.0
-"""So many times the longest course so far is left for comparing the numbers."""
+COURSES = 3.0
+"""The time of so many is left for comparing the numbers: with it, and twice without if that was not done before."""
 
 
 class _TooDearError(Exception):
@@ -82,7 +82,9 @@ class ProcessTrials:
     @property
     def left_s(self) -> float:
         """Seconds that are left for pairs."""
-        return self.search.left_s - COURSES * self.search.gate.longest_s
+        search = self.search
+        course_s = search.rig.start_s + search.gate.steps * search.plain_step_s
+        return search.left_s - COURSES * max(search.gate.longest_s, course_s)
 
     def _require_time(self, pair_s: float) -> None:
         """Raise where the pairs that are needed take longer than there is time."""
