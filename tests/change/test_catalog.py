@@ -16,7 +16,7 @@ from suffice.errors import ChangeUnknownError
 from suffice.records import Risk, as_json
 from tests.change.profiles import EVERY_KIND, profile
 
-ROOMS = ("train", "data")
+ROOMS = ("train", "data", "process")
 FILES = [
     path
     for room in ROOMS
@@ -152,6 +152,13 @@ PROPOSED = [
     ("gradient-checkpointing", profile(peak_gib=4.0), "took 4 of 16 GiB"),
     ("gradient-checkpointing", profile(peak_gib=15.5, pressures={"memory": 0.0}), "nothing waits for it"),
     ("bucket-view", EVERY_KIND["ranks"], [{}]),
+    ("wait-policy", EVERY_KIND["crowded"], [{"policy": "passive"}]),
+    ("wait-policy", profile(pressures={"cpu": 0.02}), "processors are free"),
+    ("wait-policy", profile(intra_op_threads=1, pressures={"cpu": 0.6}), "no other"),
+    ("wait-policy", EVERY_KIND["gpu"], "the GPU computes"),
+    ("allocator", profile(kernel_share=0.2), [{"library": "tcmalloc"}, {"library": "jemalloc"}]),
+    ("allocator", profile(kernel_share=0.012), "the kernel takes 1.2%"),
+    ("allocator", EVERY_KIND["gpu"], "GPU's memory"),
 ]
 
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from suffice.change.catalog import CATALOG
+from suffice.change.catalog import CATALOG, needs_own_process
 from suffice.keep.circumstances import facts_of
 from suffice.keep.home import Home
 from suffice.keep.ledger import Ledger
 from suffice.keep.plan import Plan, plan_of
 from suffice.keep.plan_text import write
 from suffice.keep.report.saving import HOUR_S, takes
-from suffice.loop.candidates import candidates_of, earlier_run, steps_of, untried
+from suffice.loop.candidates import Candidates, candidates_of, earlier_run, steps_of, untried
 from suffice.loop.diary import Diary, open_diary
 from suffice.loop.studio import Studio, hand_over, look_at, open_rig, open_studio
 from suffice.measure.machine import this_machine
@@ -22,6 +22,7 @@ from suffice.measure.profile import fold
 from suffice.prove.criteria import Floor, Limit, non_inferiority
 from suffice.prove.full import Metric, full_pairs
 from suffice.prove.gate import Gate
+from suffice.prove.processes.trials import ProcessTrials
 from suffice.prove.search import TOGETHER, Manner, Terms
 from suffice.prove.search import Search as Trials
 from suffice.records import Change, Figure, Goal, Judgement, Note, Profile, Risk, Search, Trial, product
@@ -121,16 +122,26 @@ def _try_changes(studio: Studio, diary: Diary, terms: Terms, earlier: Profile | 
         diary.add(search.null(), None)
         before = fold(record, studio.peaks)
         found = candidates_of(before, steps_of(earlier), step_s)
-        search.resume(diary.kept)
+        search.resume([each for each in diary.kept if not needs_own_process(each)])
+        own = ProcessTrials(search, studio.workshop, [each for each in diary.kept if needs_own_process(each)])
         try:
             undecided = [each for each in found.now if each.name not in diary.decided]
             for change, trial in search.each(undecided, MANNERS, found.findings, found.once_cured):
                 diary.add(trial, change)
             for trial in search.together():
                 diary.add(trial, None)
+            for change, trial in own.each(_own_process(found, diary, terms), MANNERS):
+                diary.add(trial, change)
         except KeyboardInterrupt:
             diary.interrupted()
-        return Tried(before=before, kept=list(search.kept), refused=untried(found.refused, diary.changes.values()))
+        refused = untried(found.refused, diary.changes.values())
+        return Tried(before=before, kept=[*search.kept, *own.kept], refused=refused)
+
+
+def _own_process(found: Candidates, diary: Diary, terms: Terms) -> list[Change]:
+    """What is still to be tried in processes of its own, as far as the number of trials reaches."""
+    left = None if terms.trials is None else max(0, terms.trials - len(found.now))
+    return [each for each in found.in_own_process if each.name not in diary.decided][:left]
 
 
 def _record(
@@ -226,13 +237,15 @@ def _after(studio: Studio, kept: Sequence[Change]) -> Profile | None:
 
 def _total(trials: Sequence[Trial], kept: Sequence[Change]) -> Figure | None:
     """The ratio of all that was kept: of the trial of all together, else of each on top of those before it."""
-    if len(kept) > 1:
-        of_all = [trial.verdict.ratio for trial in trials if trial.kept and trial.change == TOGETHER]
-        if of_all:
-            return of_all[-1]
-    names = {change.name for change in kept}
+    switched = [change for change in kept if not needs_own_process(change)]
+    of_all = [trial.verdict.ratio for trial in trials if trial.kept and trial.change == TOGETHER]
+    if len(switched) > 1 and of_all and of_all[-1] is not None:
+        first, rest = [of_all[-1]], [change for change in kept if needs_own_process(change)]
+    else:
+        first, rest = [], list(kept)
+    names = {change.name for change in rest}
     each = {trial.change: trial.verdict.ratio for trial in trials if trial.kept and trial.change in names}
-    ratios = [ratio for ratio in each.values() if ratio is not None]
-    if not ratios or len(ratios) < len(names):
+    ratios = [*first, *(ratio for ratio in each.values() if ratio is not None)]
+    if not ratios or len(ratios) < len(first) + len(names):
         return None
     return ratios[0] if len(ratios) == 1 else product("x", "each change on top of those before it", *ratios)

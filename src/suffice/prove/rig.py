@@ -107,7 +107,7 @@ class Rig:
         self,
         workshop: Workshop,
         *,
-        spool: Path,
+        spool: Path | None,
         on_wait: Callable[[int | None], None] = lambda _: None,
         changes: Sequence[Change] = (),
     ) -> None:
@@ -117,6 +117,7 @@ class Rig:
         self.from_start = [{"id": change.id, "settings": dict(change.settings)} for change in changes]
         self.spool: Path | None = spool
         self.starts = 0
+        self.start_s = 0.0
         self.process: Background | None = None
         self.place = Path(tempfile.mkdtemp(prefix="rig-", dir=workshop.folder))
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -134,6 +135,7 @@ class Rig:
         if self.starts > RESTARTS:
             raise RigError(f"the job came to its end {RESTARTS} times during the trials: it makes too few steps")
         order = {"socket": str(self.place / SOCKET), "changes": self.from_start}
+        begun_s = time.monotonic()
         self.process = self.workshop.start(order, spool=self.spool)
         self.spool = None  # only the first process is recorded
         try:
@@ -145,6 +147,7 @@ class Rig:
                 hint=NOT_A_TRAINING,
             ) from None
         self.workshop.by_hand |= bool(link.hello.get("by_hand"))
+        self.start_s = time.monotonic() - begun_s
         return link
 
     def _wait(self) -> None:
@@ -214,6 +217,14 @@ class Rig:
 
         return measure
 
+    def block(self, steps: int, *, warm_up: int) -> tuple[float, float]:
+        """Seconds a step on the clock and on the processor, of a block of steps as the job is now."""
+        answer = self._asked(None, do="block", block=steps, warm_up=warm_up)
+        if "refused" in answer:
+            raise RigError(f"the trial broke off: {answer['refused']}")
+        wall_s, processor_s, _ = answer["block"]
+        return wall_s, processor_s
+
     def keep(self, change: Change) -> None:
         """Leave a prepared change switched on, and build on it."""
         self.kept.append(change)
@@ -232,6 +243,11 @@ class Rig:
         facts: dict[str, dict[str, Any]] = answer.get("facts", {})
         return facts
 
+    def refused(self) -> dict[str, str]:
+        """What the job was started with and goes without, with the reason."""
+        refused: dict[str, str] = self._asked(None, do="facts")["refused"]
+        return refused
+
     def leave(self) -> None:
         """Have the record of the first process written; nothing is recorded from here on."""
         with suppress(JobEndedError):
@@ -241,6 +257,7 @@ class Rig:
         """End the job's process."""
         if self.process is not None:
             self.process.stop()
+            self.process = None
         with suppress(AttributeError, OSError):
             self.link.connection.close()
 

@@ -168,16 +168,16 @@ class Search:
         self, change: Change, rule: StopRule, share_s: float, earlier: Sequence[tuple[float, float]] = ()
     ) -> Trial:
         if change.risk not in self.terms.allow:
-            return _refused(change, f"it is {change.risk}: allow it with --allow {change.risk}")
+            return refusal(change, f"it is {change.risk}: allow it with --allow {change.risk}")
         if any(each.id == change.id for each in self.kept):
-            return _refused(change, "the same technique is kept with other settings")
+            return refusal(change, "the same technique is kept with other settings")
         if self.left_s <= 0:
-            return _without_trial(change, Outcome.UNDECIDED, "no time was left for it: give more with --time")
+            return without_trial(change, Outcome.UNDECIDED, "no time was left for it: give more with --time")
         self.say(f"{change.name}: making it ready")
         begun_s = self.clock()
         reason = self.rig.prepare(change)
         if reason is not None:
-            return _refused(change, reason, spent_s=self.clock() - begun_s)
+            return refusal(change, reason, spent_s=self.clock() - begun_s)
         self.say(f"{change.name}: timing it, step by step")
         manner = self._manner(change)
         least_s = min(self._least_s(manner), MOST_FOR_ONE * self.left_s)
@@ -186,14 +186,14 @@ class Search:
             trial, seen = self._timed(change, manner, rule, budget, earlier)
         except RigError as error:
             self.rig.drop(change)
-            return _refused(change, str(error), spent_s=self.clock() - begun_s)
-        if trial.kept and not _agrees(seen.wall, rule):
-            trial = _overruled(trial, "its processor time fell, but the time on the clock rose")
-        if trial.kept and self.terms.sparing and not _agrees(seen.of_all, rule):
-            trial = _overruled(trial, "it is faster, but takes more of the processors, and so of energy and carbon")
+            return refusal(change, str(error), spent_s=self.clock() - begun_s)
+        if trial.kept and not agrees(seen.wall, rule):
+            trial = overruled(trial, "its processor time fell, but the time on the clock rose")
+        if trial.kept and self.terms.sparing and not agrees(seen.of_all, rule):
+            trial = overruled(trial, "it is faster, but takes more of the processors, and so of energy and carbon")
         if trial.kept:
             self.say(f"{change.name}: {trial.verdict.reason}; comparing the numbers")
-            trial = _judged(trial, self.gate.judge(self.kept, change))
+            trial = judged(trial, self.gate.judge(self.kept, change))
         if trial.kept:
             self.rig.keep(change)
             self.step_s /= trial.verdict.ratio.value if trial.verdict.ratio else 1.0
@@ -262,7 +262,7 @@ class Search:
             return trial
         self.say(f"comparing the losses over {steps} steps and {SEEDS} seeds")
         judgement = self.gate.judge_all(self.kept, steps=steps, seeds=SEEDS)
-        return trial if judgement.met is None else _judged(trial, judgement)
+        return trial if judgement.met is None else judged(trial, judgement)
 
 
 def _promises(trial: Trial, rule: StopRule) -> bool:
@@ -277,7 +277,7 @@ def _not_contradicted(trial: Trial, rule: StopRule) -> bool:
     return verdict.outcome is Outcome.UNDECIDED and (seen is None or seen >= 1 + rule.least_gain)
 
 
-def _agrees(pairs: Iterable[tuple[float, float]], rule: StopRule) -> bool:
+def agrees(pairs: Iterable[tuple[float, float]], rule: StopRule) -> bool:
     """Whether another clock's times do not show that it is slower."""
     sequence = ConfidenceSequence(rule.alpha)
     for plain_s, changed_s in pairs:
@@ -285,20 +285,23 @@ def _agrees(pairs: Iterable[tuple[float, float]], rule: StopRule) -> bool:
     return not sequence.stays_below(1.0)
 
 
-def _refused(change: Change, reason: str, *, spent_s: float = 0.0) -> Trial:
-    return _without_trial(change, Outcome.REFUSED, reason, spent_s=spent_s)
+def refusal(change: Change, reason: str, *, spent_s: float = 0.0) -> Trial:
+    """A trial that was not begun, or that broke off."""
+    return without_trial(change, Outcome.REFUSED, reason, spent_s=spent_s)
 
 
-def _without_trial(change: Change, outcome: Outcome, reason: str, *, spent_s: float = 0.0) -> Trial:
+def without_trial(change: Change, outcome: Outcome, reason: str, *, spent_s: float = 0.0) -> Trial:
+    """A verdict that no pair was measured for."""
     verdict = Verdict(outcome=outcome, reason=reason, pairs=0)
     return Trial(change=change.name, verdict=verdict, plain_s=(), changed_s=(), spent_s=spent_s)
 
 
-def _overruled(trial: Trial, reason: str) -> Trial:
+def overruled(trial: Trial, reason: str) -> Trial:
+    """Refused after all."""
     return replace(trial, verdict=replace(trial.verdict, outcome=Outcome.REFUSED, reason=reason))
 
 
-def _judged(trial: Trial, judgement: Judgement) -> Trial:
+def judged(trial: Trial, judgement: Judgement) -> Trial:
     """The trial with what its numbers said: equal ones are told beside the gain, others refuse it."""
     if judgement.met:
         return replace(trial, verdict=replace(trial.verdict, reason=f"{trial.verdict.reason}; {judgement.reason}"))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from suffice.change.catalog import at_start
 from suffice.run.background import Background
 from suffice.run.sandbox import Sandbox
 from suffice.run.stage import environment
@@ -37,7 +38,8 @@ class Workshop:
         scratch = self.folder / "scratch"
         scratch.mkdir(exist_ok=True)
         path = place / "order.json"
-        path.write_text(json.dumps({**order, "scratch": str(scratch), "by_hand": self.by_hand}))
-        variables = environment(self.environment, self.stage, spool, path)
+        started, changes = at_start(order.get("changes", ()), self.environment)
+        path.write_text(json.dumps({**order, "changes": changes, "scratch": str(scratch), "by_hand": self.by_hand}))
+        variables = environment(started, self.stage, spool, path)
         variables["SUFFICE_METRICS"] = str(place / METRICS)
         return Background(*self.sandbox.wrap(self.command, variables), place / "output.txt")

@@ -8,8 +8,9 @@ gone, the process ends: its files are a sandbox's, and nobody waits for it.
     {"do": "prepare", "id": …, "settings": {…}, "seconds": s}       -> {"prepared": facts} or {"refused": reason}
     {"do": "pair", "ids": […], "first": "plain", "block": n, "warm_up": m}
                                        -> {"plain": [wall_s, cpu_s, cpu_s with children], "changed": […]}
+    {"do": "block", "block": n, "warm_up": m}   as the job is       -> {"block": [wall_s, cpu_s, …]}
     {"do": "keep" | "drop", "id": …}                                -> {"done": …}
-    {"do": "facts"}                                                 -> {"facts": {id: {…}}}
+    {"do": "facts"}                                                 -> {"facts": {id: {…}}, "refused": {id: reason}}
     {"do": "leave"}  the record is written and closed               -> {"done": "leave"}
     {"do": "end"}
 """
@@ -115,6 +116,7 @@ class Rig:
             "run": self._run,
             "prepare": self._prepare,
             "pair": self._pair,
+            "block": self._alone,
             "keep": self._keep,
             "drop": self._drop,
             "facts": self._facts,
@@ -168,6 +170,14 @@ class Rig:
             told[arm] = yield from self._block(arm == "changed", order)
         return told
 
+    def _alone(self, order: dict[str, Any]) -> Steps:
+        """A block to be compared with that of another process; what workers fetched while it waited does not count."""
+        self._stop_recording()
+        loader = self.steering.loader
+        ahead = getattr(loader, "num_workers", 0) * (getattr(loader, "prefetch_factor", None) or 0)
+        block = yield from self._block(False, {**order, "ids": [], "warm_up": order["warm_up"] + ahead})
+        return {"block": block}
+
     def _block(self, changed: bool, order: dict[str, Any]) -> Steps:
         """[wall s, processor s, the same with children] a step of a block; the last of several attempts counts."""
         switches = [self.steering.switches[change_id] for change_id in order["ids"]]
@@ -213,7 +223,7 @@ class Rig:
         yield
 
     def _facts(self, order: dict[str, Any]) -> Steps:  # noqa: ARG002 - as its siblings
-        return {"facts": self.steering.facts()}
+        return {"facts": self.steering.facts(), "refused": self.steering.refused}
         yield
 
 

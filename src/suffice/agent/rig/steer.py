@@ -3,7 +3,8 @@
 The order is a file of JSON that `SUFFICE_ORDER` names:
 
     scratch   a folder for the techniques' files
-    changes   [{"id": …, "settings": {…}}, …]: switched on before the first batch is read, or the first forward pass
+    changes   [{"id": …, "settings": {…}}, …]: switched on before the first batch is read, or the first forward pass;
+              one that the process should have been started with and was not has the reason as "refused"
     course    what `course.CourseRecorder` takes, with the path for its `report`; absent in a rig and in a plan's run
     seeds     {"seed": …, "seed_offset": …} of a whole run that is compared; absent otherwise
     socket    where the rig's orders come from; absent otherwise
@@ -46,7 +47,7 @@ def technique(change_id: str) -> Any:
     package = __package__.rpartition(".")[0]
     if not change_id.replace("-", "").isalnum():
         raise Refused("{!r} is no name of a technique".format(change_id))
-    for room in ("train", "data"):
+    for room in ("train", "data", "process"):
         name = "{}.change.{}.{}".format(package, room, change_id.replace("-", "_"))
         try:
             return import_module(name)
@@ -67,6 +68,7 @@ class Steering:
         self.by_hand = ByHand(torch, known=order.get("by_hand", False))
         self.patches = Patches()
         self.switches: dict[str, Any] = {}
+        self.refused: dict[str, str] = {}
         self.begun = self.failed = False
         self.at_step: Callable[[Any], None] | None = None
         self.at_begin: Callable[[], None] | None = None
@@ -120,7 +122,10 @@ class Steering:
         self.begun = True
         self.first_forward.remove()
         for change in self.order.get("changes", ()):
-            self.switch_on(change["id"], change["settings"])
+            if "refused" in change:
+                self._goes_without(change["id"], change["refused"])
+            else:
+                self.switch_on(change["id"], change["settings"])
         if self.at_begin is not None:
             self.at_begin()
 
@@ -130,11 +135,14 @@ class Steering:
             self.prepare(change_id, settings).on()
             self.tell("change", id=change_id, applied=True)
         except Refused as refusal:
-            self.switches.pop(change_id, None)
-            self.tell("change", id=change_id, applied=False, reason=str(refusal))
+            self._goes_without(change_id, str(refusal))
         except Exception:
-            self.switches.pop(change_id, None)
-            self.tell("change", id=change_id, applied=False, reason=traceback.format_exc(limit=-3))
+            self._goes_without(change_id, traceback.format_exc(limit=-3))
+
+    def _goes_without(self, change_id: str, reason: str) -> None:
+        self.switches.pop(change_id, None)
+        self.refused[change_id] = reason
+        self.tell("change", id=change_id, applied=False, reason=reason)
 
     def prepare(self, change_id: str, settings: dict[str, Any]) -> Any:
         """The switch of a change, made ready and still off."""
