@@ -44,7 +44,7 @@ def technique(change_id: str) -> Any:
     package = __package__.rpartition(".")[0]
     if not change_id.replace("-", "").isalnum():
         raise Refused("{!r} is no name of a technique".format(change_id))
-    for room in ("train", "data"):
+    for room in ("train", "data", "semantic"):
         name = "{}.change.{}.{}".format(package, room, change_id.replace("-", "_"))
         try:
             return import_module(name)
@@ -63,7 +63,7 @@ class Steering:
         self.tell = tell
         self.job = Job(torch, order["scratch"])
         self.patches = Patches()
-        self.switches: dict[str, Any] = {}
+        self.switches = self.job.switches
         self.begun = self.failed = False
         self.at_step: Callable[[Any], None] | None = None
         self.at_begin: Callable[[], None] | None = None
