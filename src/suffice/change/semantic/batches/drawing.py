@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class Drawn:
     """One iteration: batches of indices that were asked for `ahead`, and the weight of each batch on its way."""
 
-    def __init__(self, asked: Any) -> None:
+    def __init__(self, asked: Any, dataset: Any) -> None:
         self.asked = asked
+        self.dataset = dataset
         self.ahead: list[Any] = []
         self.on_the_way: collections.deque[int] = collections.deque()
 
@@ -78,7 +79,8 @@ class Drawing:
             return original(*args, **kwargs)
         iteration = self.iterations.get(iterator)
         if iteration is None or iteration.asked is not iterator._sampler_iter:  # an iterator is used once more
-            iteration = self.iterations[iterator] = Drawn(iterator._sampler_iter)
+            iteration = Drawn(iterator._sampler_iter, iterator._dataset)
+            self.iterations[iterator] = iteration
         indices, weight = self.draw(iteration, lambda: original(*args, **kwargs))
         iteration.on_the_way.append(weight)
         return indices
