@@ -16,7 +16,7 @@ from suffice.errors import ChangeUnknownError
 from suffice.records import Risk, as_json
 from tests.change.profiles import EVERY_KIND, profile
 
-ROOMS = ("train", "data", "process")
+ROOMS = ("train", "data", "process", "semantic")
 FILES = [
     path
     for room in ROOMS

@@ -34,12 +34,12 @@ TRIALS = [kept(FUSED.name, 1.5), kept(CACHE.name, 2.0), kept(TOGETHER, 2.5), kep
 )
 def test_the_total_of_what_stays(stays, ratio):
     """The trial of all together speaks of what can be switched; a change of the process is a factor of its own."""
-    found = _total(TRIALS, stays)
+    found = _total(TRIALS, stays, whole=True)
     assert found is not None
     assert found.value == pytest.approx(ratio)
 
 
 def test_nothing_has_no_total():
     """Neither has what was never measured."""
-    assert _total(TRIALS, []) is None
-    assert _total([], [PASSIVE]) is None
+    assert _total(TRIALS, [], whole=True) is None
+    assert _total([], [PASSIVE], whole=True) is None

@@ -9,7 +9,7 @@ from suffice.change.catalog import CATALOG, needs_own_process, proposals
 from suffice.diagnose.ladder import diagnose
 from suffice.errors import LedgerError
 from suffice.keep.ledger import Ledger
-from suffice.records import Change, Profile, Target, measured
+from suffice.records import Change, Profile, Risk, Target, measured
 
 COMPILE_S = 60.0
 """What compiling a model from nothing usually takes at least on a processor."""
@@ -36,7 +36,8 @@ class Candidates:
 def candidates_of(profile: Profile, steps_in_a_run: float | None, step_s: float) -> Candidates:
     """The cures of the findings, the greatest bound first; then the rest.
 
-    Compiling comes last, and only where a run has the steps to earn it back.
+    What makes it another training comes late, on top of what does not; compiling comes last, and only where a run has
+    the steps to earn it back.
     """
     cures: dict[str, str] = {}
     for finding in diagnose(profile).findings:
@@ -52,7 +53,8 @@ def candidates_of(profile: Profile, steps_in_a_run: float | None, step_s: float)
     known = {change.id for change in proposed} | {"compile"}
     later, _ = proposals(_fed(profile), [id_ for id_ in ids if id_ not in known])
     now = sorted(
-        (change for change in proposed if not needs_own_process(change)), key=lambda change: change.id == "compile"
+        (change for change in proposed if not needs_own_process(change)),
+        key=lambda change: (change.id == "compile", change.risk is Risk.SEMANTIC),
     )
     return Candidates(
         now=now,

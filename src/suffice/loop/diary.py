@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from suffice.errors import LedgerError
 from suffice.keep.ledger import Ledger
@@ -53,10 +54,14 @@ class Diary:
         """The changes that were kept by the trials so far."""
         return [self.changes[trial.change] for trial in self.trials if trial.kept and trial.change in self.changes]
 
+    def note(self, warning: str) -> None:
+        """Something that the reader of the search must know."""
+        self.notes.append(Note(level="warning", text=warning))
+
     def interrupted(self) -> None:
         """The user has had enough; what was proven stays, and the next search goes on from here."""
         self.broken_off = True
-        self.notes.append(Note(level="warning", text="interrupted: what was proven until then is kept"))
+        self.note("interrupted: what was proven until then is kept")
 
     def close(self, found: Search) -> None:
         """The search is over."""
@@ -77,7 +82,9 @@ def open_diary(ledger: Ledger, studio: Studio, terms: Terms, on_trial: Callable[
     """A new search's, or that of one that was broken off, with what it had decided."""
     searches = Searches(ledger)
     command, cwd = studio.workshop.command, studio.target.cwd
-    conditions = {"allow": sorted(terms.allow), "pairs": terms.pairs}
+    conditions: dict[str, Any] = {"allow": sorted(terms.allow), "pairs": terms.pairs}
+    if terms.whole_runs:
+        conditions["whole_runs"] = True
     try:
         entry = searches.open_search(command, cwd, conditions=conditions)
         if entry is None:

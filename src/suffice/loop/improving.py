@@ -20,7 +20,7 @@ from suffice.loop.studio import Studio, hand_over, look_at, open_rig, open_studi
 from suffice.measure.machine import this_machine
 from suffice.measure.profile import fold
 from suffice.prove.criteria import Floor, Limit, non_inferiority
-from suffice.prove.full import Metric, full_pairs
+from suffice.prove.full import FullPair, Metric, full_pairs
 from suffice.prove.gate import Gate
 from suffice.prove.processes.trials import ProcessTrials
 from suffice.prove.search import TOGETHER, Manner, Terms
@@ -81,13 +81,15 @@ def improve(
     ledger = Ledger(home.ledger)
     with open_studio(command, goal, home, say) as studio:
         earlier = earlier_run(ledger, studio.target)
-        terms = replace(terms, seconds=terms.seconds or _usual_s(earlier))
+        terms = replace(terms, seconds=terms.seconds or _usual_s(earlier), whole_runs=full is not None)
         diary = open_diary(ledger, studio, terms, on_trial)
         tried = _try_changes(studio, diary, terms, earlier)
         kept, evidence = tried.kept, _evidence(diary.trials, tried.kept)
         if full is not None and kept and not diary.broken_off:
             kept, judgement = _whole_runs(studio, kept, full)
             evidence.append(judgement.reason)
+        else:
+            kept = _same_training(diary, kept)
         after = _after(studio, kept) if kept and not diary.broken_off else None
         found = _record(studio, diary, tried, kept=kept, after=after, whole_run=earlier)
         found = replace(found, notes=(*found.notes, *_of_goal(goal, found, full)))
@@ -163,7 +165,7 @@ def _record(
         trials=tuple(diary.trials),
         changes=diary.changes,
         refused=tried.refused,
-        total=_total(diary.trials, kept),
+        total=_total(diary.trials, kept, whole=len(kept) == len(tried.kept)),
         notes=tuple(diary.notes),
         stays=tuple(change.name for change in kept),
         whole_run=whole_run,
@@ -200,6 +202,7 @@ def _whole_runs(studio: Studio, kept: Sequence[Change], full: FullProof) -> tupl
         worst = (min if full.metric.higher_is_better else max)(pair.changed for pair in pairs)
         reached = full.floor.judge(worst)
         judgement = Judgement(met=judgement.met and reached.met, reason=f"{judgement.reason}; {reached.reason}")
+    judgement = _no_slower(pairs, judgement) if any(each.risk is Risk.SEMANTIC for each in kept) else judgement
     studio.say(judgement.reason)
     if judgement.met:
         return list(kept), judgement
@@ -222,6 +225,23 @@ def _of_goal(goal: Goal, found: Search, full: FullProof | None) -> Iterator[Note
         yield Note(level="warning", text=f"the floor of {goal.metric} was not tried: --prove full makes whole runs")
 
 
+def _no_slower(pairs: Sequence[FullPair], judgement: Judgement) -> Judgement:
+    """Another training may make other steps than the plain job, so that only whole runs tell what it saves."""
+    plain_s, changed_s = sum(pair.plain_s for pair in pairs), sum(pair.changed_s for pair in pairs)
+    told = f"whole runs took {changed_s:.0f} s with the plan and {plain_s:.0f} s without"
+    if judgement.met and changed_s >= plain_s:
+        return Judgement(met=False, reason=f"{told}: another training that saves no time is not kept")
+    return replace(judgement, reason=f"{judgement.reason}; {told}")
+
+
+def _same_training(diary: Diary, kept: Sequence[Change]) -> list[Change]:
+    """What stays without whole runs: another training does not."""
+    dropped = [change.name for change in kept if change.risk is Risk.SEMANTIC]
+    if dropped:
+        diary.note(f"not kept, since no whole runs have shown the metric to hold: {', '.join(dropped)}")
+    return [change for change in kept if change.risk is not Risk.SEMANTIC]
+
+
 def _course_steps(step_s: float) -> int:
     return max(FEWEST_COURSE_STEPS, min(COURSE_STEPS, int(COURSE_S / max(step_s, 1e-6))))
 
@@ -235,11 +255,11 @@ def _after(studio: Studio, kept: Sequence[Change]) -> Profile | None:
         return fold(record, studio.peaks)
 
 
-def _total(trials: Sequence[Trial], kept: Sequence[Change]) -> Figure | None:
-    """The ratio of all that was kept: of the trial of all together, else of each on top of those before it."""
+def _total(trials: Sequence[Trial], kept: Sequence[Change], *, whole: bool) -> Figure | None:
+    """The ratio of all that was kept: of the trial of all together (`whole`), else of each on top of those before."""
     switched = [change for change in kept if not needs_own_process(change)]
     of_all = [trial.verdict.ratio for trial in trials if trial.kept and trial.change == TOGETHER]
-    if len(switched) > 1 and of_all and of_all[-1] is not None:
+    if whole and len(switched) > 1 and of_all and of_all[-1] is not None:
         first, rest = [of_all[-1]], [change for change in kept if needs_own_process(change)]
     else:
         first, rest = [], list(kept)

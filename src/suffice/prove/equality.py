@@ -1,7 +1,8 @@
 """Courses of a job -> a `Judgement`: whether a change leaves the training what it was, as its risk demands.
 
 `exact`: bitwise equal, where the job itself is. `numeric`: it differs by no more than rounding does. `stochastic`:
-other draws of the same distribution. A lower loss is another training as well: all tests have two sides.
+other draws of the same distribution. A lower loss is another training as well: all tests have two sides. Of a
+`semantic` change no more can be told than that it trains; the rest is for whole runs and the user's metric.
 
 A course is made by `agent/rig/course`: of 20 steps and more for `judge_exact` and `judge_numeric`, of 150 for
 `judge_long`. The twin's `twin_eps` is the size of the change's rounding: see `TWIN_EPS`.
@@ -113,6 +114,17 @@ def judge_stochastic(baselines: Sequence[Course], changed: Sequence[Course], *, 
     long = judge_long(pairs, margin=max(margin, 2 * seeds))
     told = f"the order of the samples is the same, and {draws.redrawn(changed)} of them are drawn anew when read again"
     return replace(long, reason=f"{told}; {long.reason}") if long.met else long
+
+
+def judge_semantic(baseline: Course, changed: Course) -> Judgement:
+    """Whether the other training trains at all, with losses that are numbers; it may make fewer steps of its data."""
+    if not changed.losses:
+        return Judgement(met=False, reason=f"the job made no step with {changes_of(changed)}")
+    known = [loss for loss in baseline.losses if math.isfinite(loss)]
+    broken = next((step for step, loss in enumerate(changed.losses, start=1) if not math.isfinite(loss)), None)
+    if known and broken is not None:
+        return Judgement(met=False, reason=f"with {changes_of(changed)} the loss of step {broken} is no number")
+    return Judgement(met=True, reason="another training, which whole runs must show to be as good")
 
 
 def exact_faults(baseline: Course, changed: Course) -> Iterator[Fault]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from suffice.prove.courses import run_course
-from suffice.prove.equality import TWIN_EPS, judge_exact, judge_long, judge_numeric, judge_stochastic
+from suffice.prove.equality import TWIN_EPS, judge_exact, judge_long, judge_numeric, judge_semantic, judge_stochastic
 from suffice.prove.workshop import Workshop
 from suffice.records import Change, Course, Judgement, Risk
 
@@ -39,7 +39,7 @@ class Gate:
         if isinstance(baseline, str):
             return Judgement(met=None, reason=f"nothing to compare with: {baseline}")
         exact = [each for each in kept if each.risk is Risk.EXACT]
-        beside = exact if change.risk is Risk.EXACT else list(kept)
+        beside = exact if change.risk is Risk.EXACT else _comparable(kept, change)
         changed = self._course(*beside, change)
         if isinstance(changed, str):
             return Judgement(met=False, reason=f"with it the job does not run: {changed}")
@@ -47,6 +47,8 @@ class Gate:
             return judge_exact(baseline, self._again(), changed)
         if change.risk is Risk.STOCHASTIC:
             return self._other_draws(beside, change)
+        if change.risk is Risk.SEMANTIC:
+            return judge_semantic(baseline, changed)
         return judge_numeric(baseline, self._twin(beside, change), changed)
 
     def _other_draws(self, beside: Sequence[Change], change: Change) -> Judgement:
@@ -64,8 +66,10 @@ class Gate:
     def judge_all(self, kept: Sequence[Change], *, steps: int, seeds: int) -> Judgement:
         """The same for all that was kept, over longer courses with several seeds.
 
-        What is exact was shown to alter no bit, so it may hasten the courses that stand for the plain job.
+        What is exact was shown to alter no bit, so it may hasten the courses that stand for the plain job. Another
+        training is left out: its metric tells.
         """
+        kept = [each for each in kept if each.risk is not Risk.SEMANTIC]
         exact = [each for each in kept if each.risk is Risk.EXACT]
         pairs: list[tuple[Course, Course]] = []
         for offset in SEED_OFFSETS[:seeds]:
@@ -119,3 +123,8 @@ class Gate:
         )
         self.longest_s = max(self.longest_s, time.monotonic() - begun_s)
         return course
+
+
+def _comparable(kept: Sequence[Change], change: Change) -> list[Change]:
+    """What is on beside a change: beside another training its numbers could be held against nothing."""
+    return [each for each in kept if each.risk is not Risk.SEMANTIC or change.risk is Risk.SEMANTIC]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,8 @@ BEGIN_S = 300.0
 STEP_S = 600.0
 POLL_S = 0.1
 RESTARTS = 40
+FAILURES = 2
+ENDING_S = 10.0
 SOCKET = "rig"
 NOT_A_TRAINING = "what follows `--` must train a model of torch; `suffice measure` tells what it does"
 
@@ -165,12 +168,32 @@ class Rig:
                 self.link.ask(do="keep", id=change.id)
 
     def _asked(self, candidate: Change | None, **order: Any) -> dict[str, Any]:
-        """An order's answer; where the job comes to its end first, in a new process."""
+        """An order's answer; where the job comes to its end first, in a new process.
+
+        Raises:
+            RigError: if it failed, and failed again.
+        """
+        failures = 0
         while True:
             try:
                 return self.link.ask(**order)
             except JobEndedError:
+                failures += self._failed()
+                if candidate is not None and failures == FAILURES:
+                    raise RigError(f"with it the job fails: {self._last_line()}") from None
                 self._again(candidate)
+
+    def _failed(self) -> bool:
+        """Whether the job ended by an error of its own."""
+        if self.process is None:
+            return False
+        with suppress(subprocess.TimeoutExpired):
+            self.process.process.wait(ENDING_S)
+        return self.process.exit_code not in (None, 0)
+
+    def _last_line(self) -> str:
+        lines = self.process.tail().splitlines() if self.process is not None else []
+        return lines[-1] if lines else "it says nothing"
 
     def run(self, steps: int) -> dict[str, Any] | None:
         """Let the job make steps; None where it comes to its end first, after which it is started again when asked."""

@@ -31,6 +31,7 @@ FIRST_ALPHA = 2 / 3
 SPARE, FURTHER = 0.1, 0.7
 """The share of the budget below which nothing undecided is taken up again, and the share of what is left for it."""
 SLOWER_IN_COURSES = 1.5
+METRIC_HINT = "name it with --prove full --metric 'accuracy: ([0-9.]+)'"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +39,7 @@ class Terms:
     """What a search may do: risks, seconds (0: the usual), pairs of a trial, number of trials, its coin's seed.
 
     `sparing`: what is kept may not take more of the processors either, which is what energy and carbon follow.
+    `whole_runs`: at the end whole runs are to show that the metric holds, without which no other training is tried.
     """
 
     allow: frozenset[Risk] = frozenset({Risk.EXACT, Risk.NUMERIC})
@@ -46,6 +48,7 @@ class Terms:
     trials: int | None = None
     seed: int = 0
     sparing: bool = False
+    whole_runs: bool = False
     rule: StopRule = field(default_factory=StopRule)
 
 
@@ -139,12 +142,13 @@ class Search:
         left = list(candidates[: self.terms.trials])
         if any(each.id in findings for each in self.kept):  # by an earlier part of this search
             left, once_cured = [*left, *once_cured], ()
-        rule = replace(self.terms.rule, alpha=FIRST_ALPHA * self.terms.rule.alpha / max(1, len(left)))
+        tried = max(1, self._may_be_tried(left))
+        rule = replace(self.terms.rule, alpha=FIRST_ALPHA * self.terms.rule.alpha / tried)
         open_ones: list[Open] = []
         while left:
             change = left.pop(0)
             before = self.kept
-            trial = self._try(change, rule, self.left_s / (len(left) + 2))
+            trial = self._try(change, rule, self.left_s / (self._may_be_tried(left) + 2))
             yield change, trial
             if _promises(trial, rule) and trial.verdict.pairs < self.terms.pairs:
                 open_ones.append(Open(change=change, trial=trial, beside=before))
@@ -164,11 +168,15 @@ class Search:
             trial = self._try(each.change, again, FURTHER * self.left_s / (len(left) + 1), earlier)
             yield each.change, replace(trial, spent_s=each.trial.spent_s + trial.spent_s)
 
+    def _may_be_tried(self, changes: Sequence[Change]) -> int:
+        return sum(self._barred(each) is None for each in changes)
+
     def _try(
         self, change: Change, rule: StopRule, share_s: float, earlier: Sequence[tuple[float, float]] = ()
     ) -> Trial:
-        if change.risk not in self.terms.allow:
-            return refusal(change, f"it is {change.risk}: allow it with --allow {change.risk}")
+        barred = self._barred(change)
+        if barred is not None:
+            return refusal(change, barred)
         if any(each.id == change.id for each in self.kept):
             return refusal(change, "the same technique is kept with other settings")
         if self.left_s <= 0:
@@ -200,6 +208,14 @@ class Search:
         else:
             self.rig.drop(change)
         return replace(trial, spent_s=self.clock() - begun_s)
+
+    def _barred(self, change: Change) -> str | None:
+        """Why the change may not be tried, or None."""
+        if change.risk not in self.terms.allow:
+            return f"it is {change.risk}: allow it with --allow {change.risk}"
+        if change.risk is Risk.SEMANTIC and not self.terms.whole_runs:
+            return f"it is another training, which only your metric can judge: {METRIC_HINT}"
+        return None
 
     def _manner(self, change: Change) -> Manner:
         """How the change is compared; where steps are long, fewer of them make a block."""
@@ -242,7 +258,7 @@ class Search:
                 pairs=self.terms.pairs, seconds=max(self.left_s / 2, self._least_s(Manner(block=block)) / 2)
             )
             trial = run_trial(TOGETHER, pairs, rng=self.rng, rule=self.terms.rule, budget=budget, clock=self.clock)
-            if trial.kept and any(change.risk is not Risk.EXACT for change in self.kept):
+            if trial.kept and any(change.risk in (Risk.NUMERIC, Risk.STOCHASTIC) for change in self.kept):
                 trial = self._long_judged(trial)
             stays = trial.kept or _not_contradicted(trial, self.terms.rule)
             if stays and not trial.kept:

@@ -34,6 +34,7 @@ class Job:
         self.torch = torch
         self.scratch = scratch
         self.steppings: list[Stepping] = []
+        self.switches: dict[str, Any] = {}  # of the changes that are on, or ready, by their ids
         self.same_draws = False  # whether a change must draw the random numbers that the plain job draws
 
     def roots(self) -> list[Any]:

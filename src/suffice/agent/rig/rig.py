@@ -1,8 +1,9 @@
 """Orders on a socket -> the job runs on, in blocks of steps with a change on and off, and tells the time of each.
 
 At a step's boundary the job waits for the next order, so what suffice takes to think is in no step. A block in which
-something happened that has nothing to do with the change (a new epoch, a compilation) is made again. Where suffice has
-gone, the process ends: its files are a sandbox's, and nobody waits for it.
+something happened that has nothing to do with the change (a new epoch, a compilation) is made again. Where a step holds
+the samples of several (a switch counts them in `worth`), the time is that of one. Where suffice has gone, the process
+ends: its files are a sandbox's, and nobody waits for it.
 
     {"do": "run", "steps": n}                                       -> {"ran": n, "wall_s": […], "processor_s": […]}
     {"do": "prepare", "id": …, "settings": {…}, "seconds": s}       -> {"prepared": facts} or {"refused": reason}
@@ -189,7 +190,7 @@ class Rig:
         for _ in range(warm_up):
             yield
         for _ in range(ATTEMPTS):
-            before, children = self._events(), _children_s()
+            before, worth, children = self._events(), _worth(switches), _children_s()
             begun = time.perf_counter(), time.process_time()
             for _ in range(block):
                 yield
@@ -197,7 +198,8 @@ class Rig:
             of_children_s = sum(now_s - children.get(pid, 0.0) for pid, now_s in _children_s().items())
             if before == self._events():
                 break
-        return [wall_s / block, processor_s / block, (processor_s + of_children_s) / block]
+        steps = _worth(switches) - worth or block
+        return [wall_s / steps, processor_s / steps, (processor_s + of_children_s) / steps]
 
     def _events(self) -> tuple[int, int]:
         """What has happened so far that makes a step unlike others: epochs begun, graphs compiled."""
@@ -225,6 +227,11 @@ class Rig:
     def _facts(self, order: dict[str, Any]) -> Steps:  # noqa: ARG002 - as its siblings
         return {"facts": self.steering.facts(), "refused": self.steering.refused}
         yield
+
+
+def _worth(switches: list[Any]) -> float:
+    """The steps of the plain job's size that were made so far, where a switch counts them."""
+    return max((switch.worth for switch in switches if hasattr(switch, "worth")), default=0)
 
 
 def _children_s() -> dict[int, float]:

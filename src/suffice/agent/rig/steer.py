@@ -47,7 +47,7 @@ def technique(change_id: str) -> Any:
     package = __package__.rpartition(".")[0]
     if not change_id.replace("-", "").isalnum():
         raise Refused("{!r} is no name of a technique".format(change_id))
-    for room in ("train", "data", "process"):
+    for room in ("train", "data", "process", "semantic"):
         name = "{}.change.{}.{}".format(package, room, change_id.replace("-", "_"))
         try:
             return import_module(name)
@@ -67,7 +67,7 @@ class Steering:
         self.job = Job(torch, order["scratch"])
         self.by_hand = ByHand(torch, known=order.get("by_hand", False))
         self.patches = Patches()
-        self.switches: dict[str, Any] = {}
+        self.switches = self.job.switches
         self.refused: dict[str, str] = {}
         self.begun = self.failed = False
         self.at_step: Callable[[Any], None] | None = None

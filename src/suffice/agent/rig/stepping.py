@@ -1,6 +1,7 @@
 """Optimisers -> their steps with other values in `param_groups`, such as `fused`, and only for the length of a step.
 
-Between steps the groups are as the job made them, so that it saves, loads, adds and reads them as ever.
+Between steps the groups are as the job made them, so that it saves, loads, adds and reads them as ever. A value that is
+called with the group gives that group's own.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Stepping:
         self.steps += 1
         for group in optimiser.param_groups:
             self.before.append((group, {name: group.get(name, ABSENT) for name in self.values}))
-            group.update(self.values)
+            found = {name: value(group) if callable(value) else value for name, value in self.values.items()}
+            group.update(found)
 
     def _ends(self, optimiser: Any, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - torch passes them
         self._restore()

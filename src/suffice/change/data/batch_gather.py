@@ -22,7 +22,7 @@ from .keeping.memo import Turns
 from .keeping.table import Direct, Table
 from .keeping.values import NotKeepable, bits
 from .looking import apart
-from .looking.calls import StandIn, can_stand_in
+from .looking.calls import StandIn, fetch_of
 from .looking.generators import Generators
 from .looking.probing import found_generators, read_whole
 from .looking.study import ITEMS, twice
@@ -69,7 +69,7 @@ class BatchGather:
         self.known: dict[int, Any] = {}
         self.block, self.warm_up = BLOCK, WARM_UP
         self.with_workers = self.is_on = False
-        self.stand_in = StandIn(_fetch_of(job), self.fetch)
+        self.stand_in = StandIn(fetch_of(job), self.fetch)
 
     def take_in(self, loader: Any) -> str:
         """Study a loader's data set, if it is new; why its batches can't be gathered, or nothing."""
@@ -260,6 +260,8 @@ def direct_of(torch: Any, loader: Any) -> Direct | None:
 
 def prepare(job: Any, settings: dict[str, Any]) -> BatchGather:  # noqa: ARG001 - there is nothing to set
     """Study the data sets of the loaders that there are; those that come later are studied when they are first read."""
+    if "reduced-decode" in job.switches:
+        job.refuse("its samples would be kept as decoding at reduced size makes them")
     switch = BatchGather(job)
     shuffled = [each for each in job.loaders() if type(each.sampler).__name__ != "SequentialSampler"]
     loaders = shuffled or job.loaders()  # what is read in order is mostly for evaluation
@@ -267,12 +269,3 @@ def prepare(job: Any, settings: dict[str, Any]) -> BatchGather:  # noqa: ARG001 
     if loaders and not switch.gathered:
         job.refuse("; ".join(dict.fromkeys(reasons)))
     return switch
-
-
-def _fetch_of(job: Any) -> Any:
-    """The function by which torch's loaders fetch a batch; what others have wrapped around it stays around it."""
-    fetching = sys.modules.get("torch.utils.data._utils.fetch")
-    function = getattr(getattr(fetching, "_MapDatasetFetcher", None), "fetch", None)
-    while hasattr(function, "__wrapped__"):
-        function = function.__wrapped__  # type: ignore[union-attr]  # it has one
-    return function if can_stand_in(function) else job.refuse("this torch fetches batches in another way")

@@ -19,6 +19,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .feeding.limits import start_method
+from .feeding.need import why_not
 from .keeping.board import Board
 from .keeping.cache import Ground, Layout, from_root, kept_of, open_store, thorough, versions
 from .keeping.files import digest_of
@@ -41,29 +42,12 @@ BLOCK = 1
 WARM_UP = 0
 PRACTICE = "PERF03-BP05: keep in a cache what is read again and again"
 
-WAIT_MATTERS = 0.05
-WORK_MATTERS = 0.1  # of the processors
 LOADERS = 4  # as many data sets are looked at
 
 
 def propose(profile: Profile) -> list[dict[str, Any]] | str:
     """One setting, if samples are waited for or take much of the processors; else why not."""
-    rank = profile.ranks[0] if profile.ranks else None
-    loaders = [each for each in rank.loaders if each.role == "training"] if rank is not None else []
-    if rank is None or not loaders:
-        return "no DataLoader feeds the training"
-    step_s = sum(figure.value for figure in rank.split.values())
-    wait = rank.split.get("wait_for_data_s")
-    share = wait.value / step_s if wait is not None and step_s > 0 else 0.0
-    rate = rank.figures.get("samples_per_s")
-    work = max(
-        (each.figures["fetch_processor_s"].value for each in loaders if "fetch_processor_s" in each.figures), default=0
-    )
-    processors = profile.machine.get("processors_allowed") or 1
-    busy = work * rate.value / processors if rate is not None else 0.0
-    if share < WAIT_MATTERS and busy < WORK_MATTERS:
-        return f"the loop waits for data {share:.1%} of its time, and making samples takes {busy:.1%} of the processors"
-    return [{"store": "file"}]
+    return why_not(profile) or [{"store": "file"}]
 
 
 class SampleCache:
@@ -207,6 +191,8 @@ class SampleCache:
 
 def prepare(job: Any, settings: dict[str, Any]) -> SampleCache:
     """Study the data sets of the loaders that there are; those that come later are studied when they are first read."""
+    if "reduced-decode" in job.switches:
+        job.refuse("its samples would be kept as decoding at reduced size makes them")
     switch = SampleCache(job, settings)
     loaders = sorted(job.loaders(), key=lambda each: type(each.sampler).__name__ == "SequentialSampler")
     reason = switch.take_in(loaders)

@@ -77,6 +77,20 @@ def can_stand_in(function: Any) -> bool:
     return not function.__code__.co_flags & UNFIT
 
 
+def fetch_of(job: Any) -> Any:
+    """The function by which torch's loaders fetch a batch; what others have wrapped around it stays around it."""
+    fetching = sys.modules.get("torch.utils.data._utils.fetch")
+    function = unwrapped(getattr(getattr(fetching, "_MapDatasetFetcher", None), "fetch", None))
+    return function if can_stand_in(function) else job.refuse("this torch fetches batches in another way")
+
+
+def unwrapped(function: Any) -> Any:
+    """The function within what others have wrapped around it."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function
+
+
 def key_of(arguments: tuple[Any, ...], named: Mapping[str, Any], known: Mapping[int, str]) -> str | None:
     """What tells this call from others; None where an argument is neither plain nor `known` (id -> its name)."""
     words = [_word(each, known) for each in arguments]
