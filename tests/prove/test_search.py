@@ -50,6 +50,9 @@ class PlayedRig:
 
         return measure
 
+    def rest(self):
+        pass
+
     def keep(self, candidate):
         self.kept.append(candidate)
 
@@ -78,7 +81,9 @@ def search(rig, *, seconds, judging_s=0.0):
 def test_what_is_faster_is_kept_and_what_is_not_is_refused():
     rig = PlayedRig({"good": 0.7, "bad": 1.2, "none": 1.0, "better": 0.5})
     found = search(rig, seconds=300)
-    outcomes = {one.id: trial.verdict.outcome for one, trial in found.each([change(name) for name in rig.factors], {}, {})}
+    outcomes = {
+        one.id: trial.verdict.outcome for one, trial in found.each([change(name) for name in rig.factors], {}, {})
+    }
     assert outcomes == {
         "good": Outcome.KEPT,
         "bad": Outcome.REFUSED,
@@ -117,5 +122,3 @@ def test_a_trial_too_short_to_decide_that_saw_a_loss_drops_the_latest():
     rig.kept = [change("good"), change("better")]
     assert [trial.verdict.outcome for trial in found.together()] == [Outcome.UNDECIDED]
     assert [each.id for each in found.kept] == ["good"]
-
-

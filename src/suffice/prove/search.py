@@ -148,6 +148,7 @@ class Search:
             trial = _overruled(trial, "its processor time fell, but the time on the clock rose")
         if trial.kept:
             self.say(f"{change.name}: {trial.verdict.reason}; comparing the numbers")
+            self.rig.rest()
             trial = _judged(trial, self.gate.judge(self.kept, change))
         if trial.kept:
             self.rig.keep(change)
@@ -209,6 +210,7 @@ class Search:
         if steps < self.gate.steps:
             return trial
         self.say(f"comparing the losses over {steps} steps and {SEEDS} seeds")
+        self.rig.rest()
         judgement = self.gate.judge_all(self.kept, steps=steps, seeds=SEEDS)
         return trial if judgement.met is None else _judged(trial, judgement)
 

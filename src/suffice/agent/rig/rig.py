@@ -1,17 +1,19 @@
 """Orders on a socket -> the job runs on, in blocks of steps with a change on and off, and tells the time of each.
 
-At a step's boundary the job waits for the next order, so what suffice takes to think is in no step. A block in which
-something happened that has nothing to do with the change (a new epoch, a compilation) is made again. Where suffice has
-gone, the process ends: its files are a sandbox's, and nobody waits for it.
+At a step's boundary the job waits for the next order, so what suffice takes to think is in no step. Of several ranks
+each has a socket of its own and the same orders, and obeys them at the same step: what an order makes of the steps to
+come is the same on all of them, also where it fails. Where suffice has gone, the process ends: its files are a
+sandbox's, and nobody waits for it.
 
-    {"do": "run", "steps": n}                                       -> {"ran": n, "wall_s": […], "processor_s": […]}
-    {"do": "prepare", "id": …, "settings": {…}, "seconds": s}       -> {"prepared": facts} or {"refused": reason}
-    {"do": "pair", "ids": […], "first": "plain", "block": n, "warm_up": m}
-                                                                    -> {"plain": [wall_s, cpu_s], "changed": […]}
-    {"do": "keep" | "drop", "id": …}                                -> {"done": …}
-    {"do": "facts"}                                                 -> {"facts": {id: {…}}}
-    {"do": "leave"}  the record is written and closed               -> {"done": "leave"}
+    {"do": "run", "steps": n, "warm_up": m}    m + n steps      -> {"wall_s": […], "processor_s": […], "disturbed": …}
+    {"do": "prepare", "id": …, "settings": {…}, "seconds": s}   -> {"prepared": facts} or {"refused": reason}
+    {"do": "switch", "ids": […], "on": true}                    -> {"block": n, "warm_up": m} that they want, or refused
+    {"do": "keep" | "drop", "id": …}                            -> {"done": …}
+    {"do": "facts"}                                             -> {"facts": {id: {…}}}
+    {"do": "leave"}  the record is written and closed           -> {"done": "leave"}
     {"do": "end"}
+
+"disturbed": something happened that has nothing to do with the change (a new epoch, a compilation).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING
 
+from ..process import rank
 from .job import Refused
 
 if TYPE_CHECKING:
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
     # Yields where the job has to make a step; the value of the expression is (wall_ns, cpu_ns) at its end.
     Steps = Generator[None, None, Any]
 
-ATTEMPTS = 6
 PATIENCE = 100
 
 
@@ -50,6 +52,7 @@ class Rig:
         self.pacemaker = self.steps_of_others = 0
         self.running: Steps | None = None
         self.recording = session is not None
+        steering.job.together = True
         steering.at_begin = self._connect
         steering.at_step = self._stepped
 
@@ -61,7 +64,8 @@ class Rig:
         os.close(folder)
         self.link = link
         self.orders = link.makefile("r")
-        self._say(hello=1, pid=os.getpid(), processors=self.steering.job.processors)
+        number, world = rank(self.steering.torch)
+        self._say(hello=2, rank=number, world=world, world_here=self.steering.job.ranks_here)
 
     def _say(self, **told: Any) -> None:
         try:
@@ -113,7 +117,7 @@ class Rig:
         actions: dict[str, Callable[[dict[str, Any]], Steps]] = {
             "run": self._run,
             "prepare": self._prepare,
-            "pair": self._pair,
+            "switch": self._switch,
             "keep": self._keep,
             "drop": self._drop,
             "facts": self._facts,
@@ -122,13 +126,16 @@ class Rig:
         return actions[order["do"]](order)
 
     def _run(self, order: dict[str, Any]) -> Steps:
+        for _ in range(order["warm_up"]):
+            yield
         wall_s, processor_s = [], []
+        before = self._events()
         for _ in range(order["steps"]):
             begun = time.perf_counter(), time.process_time()
             yield
             wall_s.append(time.perf_counter() - begun[0])
             processor_s.append(time.process_time() - begun[1])
-        return {"ran": order["steps"], "wall_s": wall_s, "processor_s": processor_s}
+        return {"wall_s": wall_s, "processor_s": processor_s, "disturbed": before != self._events()}
 
     def _prepare(self, order: dict[str, Any]) -> Steps:
         self._stop_recording()
@@ -159,33 +166,13 @@ class Rig:
             except Exception:  # it was never on
                 pass
 
-    def _pair(self, order: dict[str, Any]) -> Steps:
+    def _switch(self, order: dict[str, Any]) -> Steps:
         self._stop_recording()
-        arms = ("plain", "changed") if order["first"] == "plain" else ("changed", "plain")
-        told: dict[str, Any] = {}
-        for arm in arms:
-            told[arm] = yield from self._block(arm == "changed", order)
-        return told
-
-    def _block(self, changed: bool, order: dict[str, Any]) -> Steps:
-        """[wall s, processor s] a step of a block of steps; the last of several attempts counts whatever happened."""
         switches = [self.steering.switches[change_id] for change_id in order["ids"]]
         for switch in switches:
-            (switch.on if changed else switch.off)()
-        # A switch may find in the job that it needs longer blocks: workers have fetched ahead.
-        block = max([order["block"], *(getattr(switch, "block", 1) for switch in switches)])
-        warm_up = max([order["warm_up"], *(getattr(switch, "warm_up", 0) for switch in switches)])
-        for _ in range(warm_up):
-            yield
-        for _ in range(ATTEMPTS):
-            before = self._events()
-            begun = time.perf_counter(), time.process_time()
-            for _ in range(block):
-                yield
-            wall_s, processor_s = time.perf_counter() - begun[0], time.process_time() - begun[1]
-            if before == self._events():
-                break
-        return [wall_s / block, processor_s / block]
+            (switch.on if order["on"] else switch.off)()
+        return {name: max([0, *(getattr(switch, name, 0) for switch in switches)]) for name in ("block", "warm_up")}
+        yield
 
     def _events(self) -> tuple[int, int]:
         """What has happened so far that makes a step unlike others: epochs begun, graphs compiled."""
