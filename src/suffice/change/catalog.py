@@ -1,4 +1,4 @@
-"""The modules of change/train and change/data -> all techniques; a profile -> the changes that are worth a trial."""
+"""The modules of change/{train,ranks,data} -> all techniques; a profile -> the changes that are worth a trial."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
-from suffice.change import data, train
+from suffice.change import data, ranks, train
 from suffice.errors import ChangeUnknownError
 from suffice.records import Change, Profile, Risk
 
@@ -57,7 +57,7 @@ def _technique(name: str, module: ModuleType) -> Technique:
 
 
 def _techniques() -> Iterator[Technique]:
-    for room in (train, data):
+    for room in (train, ranks, data):
         for found in sorted(iter_modules(room.__path__), key=lambda each: each.name):
             if not found.ispkg:  # what techniques of a room share
                 yield _technique(found.name, import_module(f"{room.__name__}.{found.name}"))
