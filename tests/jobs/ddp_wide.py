@@ -1,4 +1,4 @@
-"""Ranks that exchange far more than they compute: `torchrun --nproc-per-node 2 ddp_wide.py [epochs]`."""
+"""Ranks that exchange far more than they compute: `torchrun --nproc-per-node 2 ddp_wide.py [EPOCHS [PASSES A STEP]]`."""
 
 import sys
 
@@ -18,12 +18,14 @@ loader = DataLoader(data, batch_size=4, sampler=sampler)
 net = nn.Sequential(nn.Linear(256, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 4))
 model = DistributedDataParallel(net)
 optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
-for epoch in range(int(sys.argv[1]) if len(sys.argv) > 1 else 2):
+epochs, passes = (*map(int, sys.argv[1:]), *(2, 1)[len(sys.argv) - 1 :])
+for epoch in range(epochs):
     sampler.set_epoch(epoch)
-    for x, y in loader:
-        optimiser.zero_grad()
+    for number, (x, y) in enumerate(loader, start=1):
         loss = nn.functional.cross_entropy(model(x), y)
         loss.backward()
-        optimiser.step()
+        if number % passes == 0:
+            optimiser.step()
+            optimiser.zero_grad()
 print(f"loss {loss.item():.4f} of rank {dist.get_rank()}")
 dist.destroy_process_group()

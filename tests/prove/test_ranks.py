@@ -10,6 +10,7 @@ import torch
 
 from suffice.errors import RigError
 from suffice.prove.courses import run_course
+from suffice.prove.gate import Gate
 from suffice.prove.rig import Pairs, Rig
 from suffice.prove.trial import Arm
 from suffice.prove.workshop import Workshop
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reaso
 LAUNCHED = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
 VIEW = Change(id="bucket-view", settings={}, risk=Risk.NUMERIC, practice="")
 FUSED = Change(id="fused-optimiser", settings={}, risk=Risk.NUMERIC, practice="")
+SPARED = Change(id="no-sync", settings={}, risk=Risk.NUMERIC, practice="")
 THREADS = Change(id="intra-op-threads", settings={"threads": 2}, risk=Risk.NUMERIC, practice="")
 NARROW = f"""
 import os, runpy
@@ -103,3 +105,14 @@ def test_ranks_of_several_nodes_are_refused(open_rig: Open) -> None:
     told = {"RANK": "0", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
     with pytest.raises(RigError, match="4 ranks, 2 of them on this machine"):
         open_rig(sys.executable, JOBS / "slow_samples.py", 3, **told)
+
+
+@pytest.mark.slow
+def test_courses_of_ranks_show_what_a_change_alters(open_rig: Open) -> None:
+    """Against a twin: an exchange in three passes rounds otherwise, and no more than that."""
+    rig = open_rig(*LAUNCHED, JOBS / "ddp_wide.py", 9, 3)
+    rig.rest()
+    gate = Gate(rig.workshop, steps=8)
+    for change in (VIEW, SPARED):
+        judgement = gate.judge((), change)
+        assert judgement.met, judgement.reason

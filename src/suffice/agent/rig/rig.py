@@ -54,7 +54,7 @@ class Rig:
         self.recording = session is not None
         steering.job.together = True
         steering.at_begin = self._connect
-        steering.at_step = self._stepped
+        steering.at_step = self._at_step
 
     def _connect(self) -> None:
         link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -77,6 +77,14 @@ class Rig:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+    def _at_step(self, optimiser: Any) -> None:
+        """A job that obeys no more ends: nobody waits for its files, and other ranks would wait for it."""
+        try:
+            self._stepped(optimiser)
+        except Exception:  # such as a socket that suffice left with an answer unread
+            traceback.print_exc()
+            self._leave()
 
     def _stepped(self, optimiser: Any) -> None:
         """Of several optimisers the first one's step is the boundary, as long as it goes on stepping."""

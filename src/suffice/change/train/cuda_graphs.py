@@ -6,8 +6,8 @@ is a copy, since each replay writes into the same memory. Buffers and random sta
 
 Not without a GPU, with several ranks, in a compiled model (`mode="reduce-overhead"` is the compiler's own way), with
 hooks within the model, or arguments that are no tensors. Whatever the model does in Python is done once and never
-again: a probability that a schedule changes, or a layer that is left out at random, stays as it was when it was recorded. No
-short comparison finds all of that, so it is `semantic`, and needs consent. On a GPU it has not been tried yet.
+again: a probability that a schedule changes, or a layer that is left out at random, stays as it was recorded. No short
+comparison finds all of that, so it is `semantic`, and needs consent. On a GPU it has not been tried yet.
 
 Practice: SUS05-BP04: use accelerators well, and only where they are needed
 Source: torch.cuda.make_graphed_callables; PyTorch's notes on CUDA semantics, "CUDA Graphs".
