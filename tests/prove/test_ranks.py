@@ -96,8 +96,14 @@ def test_the_ranks_end_and_begin_again_together(open_rig: Open) -> None:
     assert (rig.starts, rig.ranks) == (2, 2)
     rig.rest()
     assert rig.run(1) is None
-    assert rig.prepare(VIEW) is None
+    rig.wake()
     assert (rig.starts, rig.ranks) == (3, 2)
+    assert rig.prepare(VIEW) is None
+    rig.keep(VIEW)
+    measure = rig.together(clock="wall", block=2, warm_up=1, seen=Pairs())
+    assert all(measure(first) for first in (Arm.PLAIN, Arm.CHANGED))
+    assert set(rig.facts()) == {"fused-optimiser", "bucket-view"}
+    assert rig.starts == 3
 
 
 def test_ranks_of_several_nodes_are_refused(open_rig: Open) -> None:

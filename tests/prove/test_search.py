@@ -53,6 +53,9 @@ class PlayedRig:
     def rest(self):
         pass
 
+    def wake(self):
+        pass
+
     def keep(self, candidate):
         self.kept.append(candidate)
 

@@ -233,6 +233,11 @@ class Rig:
         if self.ranks > 1:
             self.close()
 
+    def wake(self) -> None:
+        """Start it again, if it rests, so that no trial's time goes into that."""
+        if self.links is None:
+            self._again(None)
+
     def close(self) -> None:
         """End the job."""
         if self.process is not None:

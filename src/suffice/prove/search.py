@@ -182,6 +182,7 @@ class Search:
         """
         while len(self.kept) > 1:
             self.say(f"{len(self.kept)} changes together")
+            self.rig.wake()
             seen = Pairs()
             used = [self._manner(change) for change in self.kept]
             clock = "wall" if any(manner.clock == "wall" for manner in used) else "processor"
