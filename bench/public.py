@@ -1,14 +1,15 @@
 """Programs in the manner of public ones: plain, with the plan that suffice found, and with what people try by hand.
 
-    python bench/public.py [--programs NAME …] [--rounds N] [--search-seconds S] [--twice]
+    python bench/public.py [--programs NAME …] [--rounds N] [--hand-rounds N] [--search-seconds S] [--twice]
 
 Each program of bench/programs/, and a training command that a package installs, is measured once under suffice, then
 improved, and then run to its end in rounds whose order is drawn anew: plain, with the plan, and with each of three
 common measures alone, which the programs take as `--by-hand`: torch.compile, bf16 autocast, as many workers as cores. A
 ratio is that of the wall seconds of whole runs within one round, start-up included: the median, the least and the
 greatest. Where a measure is not applicable or fails, a person would stay with the plain program: it counts as 1 in the
-means, and so does a plan that fails, which is told. The cache of torch.compile is that of the program's folder, so only
-its first round compiles from nothing.
+means, and so does a plan that fails, which is told. One that takes more than 1.5 times as long as the measured run is
+ended then: its ratio is at most what is shown, with "<". The cache of torch.compile is that of the program's folder, so
+only its first round compiles from nothing. --hand-rounds: the measures by hand are run in so many rounds.
 
 The plan's run should take no longer than the best of plain and the three, within 2 %. With --twice each program is
 improved a second time from the same beginnings, with another seed: do both searches keep the same?
@@ -31,6 +32,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tomllib
 from importlib.metadata import version
@@ -42,6 +44,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 SUFFICE = [str(PYTHON), "-m", "suffice"]
 TOLERANCE = 1.02
+LONGEST = 1.5
 LAST_WORDS = 3000
 
 
@@ -55,8 +58,11 @@ class Bench:
             (folder / name).mkdir(parents=True)
         self.home = folder / "home"
 
-    def run(self, command, home=None):
-        """Run a command to its end: how it ended, its seconds on the clock and of processors, its laps, its metric."""
+    def run(self, command, home=None, limit_s=math.inf):
+        """Run a command to its end: how it ended, its seconds on the clock and of processors, its laps, its metric.
+
+        After `limit_s` it is ended, as `stopped` tells.
+        """
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_"))}
         own = {"SUFFICE_HOME": str(home or self.home), "TMPDIR": str(self.folder / "tmp"), "PYTHONUNBUFFERED": "1"}
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -73,17 +79,22 @@ class Bench:
                 errors="replace",
             ) as process,
         ):
+            timer = threading.Timer(min(limit_s, threading.TIMEOUT_MAX), process.kill)
+            timer.start()
             for line in process.stdout:
                 lines.append(line)
                 if re.search(self.program.lap, line):
                     laps.append(time.perf_counter())
             exit_code = process.wait()
             wall_s = time.perf_counter() - began
+            timer.cancel()
             errors.seek(0)
             said = "".join(lines) + errors.read()
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         metrics = re.findall(self.program.metric, said)
         found = {"exit": exit_code, "wall_s": wall_s, "metric": float(metrics[-1]) if metrics else None}
+        if wall_s > limit_s:
+            return found | {"exit": 0, "stopped": True}
         found["notes"] = [line for line in said.splitlines() if line.startswith("suffice: ")]
         found["processor_s"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         if len(laps) > 1:
@@ -135,9 +146,10 @@ def try_program(name, folder, data, args):
         found["agree"] = sorted(found["search"]["kept"]) == sorted(found["second_search"]["kept"])
     ways, found["rounds"] = bench.ways(), []
     for number in range(args.rounds):
-        order = list(ways)
+        order = [way for way in ways if way not in BY_HAND or number < args.hand_rounds]
         random.Random(f"{name} {number}").shuffle(order)
-        found["rounds"].append({way: bench.run(ways[way]) for way in order})
+        limits_s = dict.fromkeys(BY_HAND, LONGEST * measured["wall_s"])
+        found["rounds"].append({way: bench.run(ways[way], limit_s=limits_s.get(way, math.inf)) for way in order})
     return found | judged(found["rounds"])
 
 
@@ -165,10 +177,12 @@ def judged(rounds):
 
 def ratio(rounds, base, other):
     """The ratio of base to other in each round: median, least, greatest; None where the other failed."""
+    rounds = [each for each in rounds if base in each and other in each]
     if any(each[other]["exit"] for each in rounds):
         return None
     ratios = sorted(each[base]["wall_s"] / each[other]["wall_s"] for each in rounds)
-    return {"median": statistics.median(ratios), "low": ratios[0], "high": ratios[-1]}
+    stopped = any(each[other].get("stopped") for each in rounds)
+    return {"median": statistics.median(ratios), "low": ratios[0], "high": ratios[-1], "at_most": stopped}
 
 
 def show(name, found):
@@ -193,7 +207,10 @@ def told(ratios, way):
     if way not in ratios:
         return "-"
     found = ratios[way]
-    return f"{found['median']:.3f} [{found['low']:.3f}, {found['high']:.3f}]" if found else "failed"
+    if not found:
+        return "failed"
+    sign = "<" if found["at_most"] else ""
+    return f"{sign}{found['median']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
 
 def summary(programs):
@@ -238,6 +255,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--programs", nargs="+", choices=list(ALL), default=list(ALL))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--hand-rounds", type=int, default=3, help="rounds with the measures by hand, 1 at least")
     parser.add_argument("--search-seconds", type=float, help="of each search; else what suffice takes by itself")
     parser.add_argument("--twice", action="store_true", help="improve a second time, with another seed")
     parser.add_argument("--out", type=Path, default=RESULTS)

@@ -80,6 +80,9 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
         ("[goal]\ncolour = 1", "no 'colour'"),
         ("[goal]\nregion = 1", "region must be str, found 1"),
         ("[goal]\nrate_usd_per_h = true", "must be int or float, found True"),
+        ("[goal]\nminimise = 'noise'", "'noise' can't be minimised"),
+        ("[goal]\ndeadline_h = 0", "deadline_h must be more than 0"),
+        ("[goal]\nfloor = 0.9", "a floor needs a number and a metric"),
     ],
 )
 def test_a_goal_that_does_not_exist_is_refused(tmp_path: Path, text: str, words: str) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # these load what only some verbs need, and the job waits for
     from suffice.keep.plan import Plan
     from suffice.loop.improving import FullProof
     from suffice.measure.observe import Observer
-    from suffice.records import Profile, Trial
+    from suffice.records import Goal, Profile, Trial
 
 
 class Verbs(click.Group):
@@ -146,6 +146,12 @@ def _tell_differences(plan: Plan, command: Sequence[str], profile: Profile) -> N
     "--metric", help="Its quality: a name that it gives to suffice.log, or a regular expression with one group."
 )
 @click.option("--lower-is-better", is_flag=True, help="The metric should be small.")
+@click.option("--floor", type=float, help="What the metric must reach in every whole run with the plan.")
+@click.option("--deadline", "deadline_h", type=float, help="Hours that a run may take.")
+@click.option("--budget", "budget_usd", type=float, help="USD that a run may cost.")
+@click.option(
+    "--minimise", type=click.Choice(["time", "energy", "cost", "carbon"]), help="What a run should take least of."
+)
 @click.option("--margin", type=click.FloatRange(min=0), default=0.01, show_default=True, help="What it may lose.")
 @click.option(
     "--prove", type=click.Choice(["short", "full"]), default="short", show_default=True, help="Whole runs too."
@@ -167,15 +173,19 @@ def improve(command: tuple[str, ...], **options: Any) -> None:
 
     if not command:
         raise click.UsageError("there is no command; give it after `--`: suffice improve -- python train.py")
-    goal = read_goal(Path.cwd(), region=options["region"], rate_usd_per_h=options["rate_usd_per_h"])
+    named = ("region", "rate_usd_per_h", "metric", "floor", "deadline_h", "budget_usd", "minimise")
+    goal = read_goal(
+        Path.cwd(), lower_is_better=options["lower_is_better"] or None, **{name: options[name] for name in named}
+    )
     terms = Terms(
         allow=frozenset({Risk.EXACT, Risk.NUMERIC, *map(Risk, options["allow"])}),
         seconds=options["seconds"] or 0.0,
         pairs=options["pairs"],
         trials=options["trials"],
         seed=options["seed"],
+        sparing=goal.minimise in {"energy", "carbon"},
     )
-    done = run_search(command, goal, Home.of(), terms, full=_full(options), say=_say, on_trial=_tell_trial)
+    done = run_search(command, goal, Home.of(), terms, full=_full(options, goal), say=_say, on_trial=_tell_trial)
     options["plan_path"].write_text(done.search.plan or "")
     from rich.console import Console
 
@@ -192,16 +202,19 @@ def improve(command: tuple[str, ...], **options: Any) -> None:
         _write_json(done.search, options["json_path"])
 
 
-def _full(options: dict[str, Any]) -> FullProof | None:
+def _full(options: dict[str, Any], goal: Goal) -> FullProof | None:
     from suffice.loop.improving import FullProof
+    from suffice.prove.criteria import Floor
     from suffice.prove.full import Metric
 
     if options["prove"] != "full":
         return None
-    if options["metric"] is None:
+    if goal.metric is None:
         raise click.UsageError("--prove full compares a metric: name it, for example --metric 'accuracy: ([0-9.]+)'")
-    metric = Metric.parse(options["metric"], higher_is_better=not options["lower_is_better"])
-    return FullProof(metric=metric, margin=options["margin"], seeds=options["seeds"])
+    higher = not goal.lower_is_better
+    metric = Metric.parse(goal.metric, higher_is_better=higher)
+    floor = None if goal.floor is None else Floor(metric=metric.name, value=goal.floor, higher_is_better=higher)
+    return FullProof(metric=metric, margin=options["margin"], seeds=options["seeds"], floor=floor)
 
 
 def _say(what: str) -> None:

@@ -1,4 +1,4 @@
-"""suffice.toml and the command line's options -> the `Goal`: where the job runs, and what it costs an hour."""
+"""suffice.toml and the command line's options -> the `Goal`: where the job runs, what it costs, what it must reach."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ KINDS: dict[str, tuple[type, ...]] = {
     "instance": (str,),
     "rate_usd_per_h": (int, float),
     "use_instance_metadata": (bool,),
+    "metric": (str,),
+    "lower_is_better": (bool,),
+    "floor": (int, float),
+    "deadline_h": (int, float),
+    "budget_usd": (int, float),
+    "minimise": (str,),
 }
+MINIMISED = ("time", "energy", "cost", "carbon")
 
 
 def read_goal(folder: Path, **options: Any) -> Goal:
@@ -37,10 +44,22 @@ def read_goal(folder: Path, **options: Any) -> Goal:
         _check(path, name, value)
     given = {name: value for name, value in options.items() if value is not None}
     goal = Goal(**{**found, **given})
+    _check_values(goal)
+    return goal
+
+
+def _check_values(goal: Goal) -> None:
     rate = goal.rate_usd_per_h
     if rate is not None and not (math.isfinite(rate) and rate >= 0):
         raise GoalError(f"a rate must be 0 USD an hour or more, found {rate}")
-    return goal
+    for name in ("deadline_h", "budget_usd"):
+        most = getattr(goal, name)
+        if most is not None and not (math.isfinite(most) and most > 0):
+            raise GoalError(f"{name} must be more than 0, found {most}")
+    if goal.minimise not in MINIMISED:
+        raise GoalError(f"{goal.minimise!r} can't be minimised", hint=f"these can: {', '.join(MINIMISED)}")
+    if goal.floor is not None and (goal.metric is None or not math.isfinite(goal.floor)):
+        raise GoalError("a floor needs a number and a metric", hint="--metric 'accuracy: ([0-9.]+)' --floor 0.90")
 
 
 def _check(path: Path, name: str, value: Any) -> None:

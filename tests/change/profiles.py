@@ -24,6 +24,7 @@ def profile(
     ranks: int = 1,
     split: dict[str, float] | None = None,
     peak_gib: float | None = None,
+    kernel_share: float | None = None,
     pressures: dict[str, float] | None = None,
     machine: dict[str, Any] | None = None,
     **facts: Any,
@@ -31,6 +32,7 @@ def profile(
     """A job on a processor that trains a network with AdamW, with what is planted in it."""
     told = {name: fact for name, fact in {**FACTS, "world_size": ranks, **facts}.items() if fact is not None}
     times = {f"{name}_s": measured(value, "s/step") for name, value in (split or SPLIT).items()}
+    figures = {} if kernel_share is None else {"kernel_share": measured(kernel_share, "share")}
     series = [
         Series(name=f"pressure_{name}", unit="share", at_s=(1.0, 2.0, 3.0), values=(value,) * 3)
         for name, value in (pressures or {}).items()
@@ -44,7 +46,9 @@ def profile(
         state="finished",
         machine={**MACHINE, **(machine or {})},
         figures={} if peak_gib is None else {"memory_peak_bytes": measured(peak_gib * 2**30, "B")},
-        ranks=tuple(Rank(rank=n, pid=100 + n, device=device, split=times, facts=told) for n in range(ranks)),
+        ranks=tuple(
+            Rank(rank=n, pid=100 + n, device=device, split=times, facts=told, figures=figures) for n in range(ranks)
+        ),
         series=tuple(series),
     )
 

@@ -16,7 +16,7 @@ from suffice.errors import ChangeUnknownError
 from suffice.records import Risk, as_json
 from tests.change.profiles import EVERY_KIND, profile
 
-ROOMS = ("train", "ranks", "data")
+ROOMS = ("train", "ranks", "data", "process")
 FILES = [
     path
     for room in ROOMS
@@ -167,6 +167,13 @@ PROPOSED = [
     ("no-sync", profile(ranks=2, models=WRAPPED, backwards_per_step=1), "followed by a step"),
     ("static-graph", profile(ranks=2, models=WRAPPED, searches_unused=True), [{}]),
     ("static-graph", EVERY_KIND["ranks"], "does not search"),
+    ("wait-policy", EVERY_KIND["crowded"], [{"policy": "passive"}]),
+    ("wait-policy", profile(pressures={"cpu": 0.02}), "processors are free"),
+    ("wait-policy", profile(intra_op_threads=1, pressures={"cpu": 0.6}), "no other"),
+    ("wait-policy", EVERY_KIND["gpu"], "the GPU computes"),
+    ("allocator", profile(kernel_share=0.2), [{"library": "tcmalloc"}, {"library": "jemalloc"}]),
+    ("allocator", profile(kernel_share=0.012), "the kernel takes 1.2%"),
+    ("allocator", EVERY_KIND["gpu"], "GPU's memory"),
 ]
 
 

@@ -41,6 +41,15 @@ for step in range(6000):
     x = torch.randn(int(50 * 10 ** (step * 7919 % 11 / 10)), 256)
     optimizer.zero_grad(); (model(x) - x.sum(1, keepdim=True)).square().mean().backward(); optimizer.step()
 """
+OPTIMAL = """
+import torch
+torch.manual_seed(0); torch.set_num_threads(1)
+model = torch.nn.Sequential(torch.nn.Linear(256, 512), torch.nn.ReLU(), torch.nn.Linear(512, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, fused=True)
+x = torch.randn(256, 256); y = x.sum(1, keepdim=True)
+for _ in range(20000):
+    optimizer.zero_grad(); (model(x) - y).square().mean().backward(); optimizer.step()
+"""
 
 
 @pytest.fixture
@@ -131,6 +140,20 @@ def test_a_job_whose_steps_vary_tenfold(place: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, said
     verdicts = {trial["change"]: trial["verdict"]["outcome"] for trial in json.loads(search.read_text())["trials"]}
     assert verdicts["null"] != "kept"
+
+
+@pytest.mark.slow
+def test_a_job_that_is_optimal_already(place: Path, tmp_path: Path) -> None:
+    """Nothing is kept, and the budget is not used up."""
+    (place / "train.py").write_text(OPTIMAL)
+    told = tmp_path / "search.json"
+    process = improve(place, "--time", 200, "--json", told, "--", sys.executable, "train.py")
+    _, errors = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, errors
+    search = json.loads(told.read_text())
+    assert not search["stays"], errors
+    assert "nothing was kept of" in errors
+    assert search["seconds"] < 100
 
 
 def test_no_command() -> None:

@@ -132,6 +132,25 @@ def test_a_job_that_suffice_has_left_ends(workshop: Workshop, tmp_path: Path) ->
         rig.process.process.wait(60)
 
 
+def test_a_job_that_updates_its_weights_itself(workshop: Workshop, tmp_path: Path) -> None:
+    """A step ends with its backward pass; the processes after the first need not find that out."""
+    workshop.command = (sys.executable, str(JOBS / "update_by_hand.py"), "4")
+    with closing(Rig(workshop, spool=tmp_path)) as live:
+        assert workshop.by_hand
+        measure = live.pairs(None, clock="wall", block=1, warm_up=0, seen=Pairs())
+        assert all(measure(Arm.PLAIN) for _ in range(40)), "two processes are too few for as many pairs"
+        assert "no fused step" in str(live.prepare(FUSED))
+        assert live.starts > 1
+    file = tmp_path / "work" / "reference.pt"
+    baseline = run_course(workshop, (), steps=12, reference=("write", file))
+    again = run_course(workshop, (), steps=12, reference=("compare", file))
+    assert isinstance(baseline, Course)
+    assert isinstance(again, Course)
+    assert len(baseline.losses) == 12
+    assert len(set(baseline.losses)) == 12, "it learns"
+    assert judge_exact(baseline, baseline, again).met
+
+
 @pytest.mark.slow
 def test_courses_of_the_same_job_are_bitwise_equal_with_a_cache(workshop: Workshop, tmp_path: Path) -> None:
     """Losses, gradients and weights of a job with a random shift after the cached part."""

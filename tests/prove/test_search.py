@@ -18,6 +18,7 @@ class PlayedRig:
         self.factors = factors
         self.noise = noise
         self.of_all = together
+        self.work = 1.0
         self.kept = []
         self.now_s = 0.0
         self.rng = Random(1)
@@ -35,10 +36,10 @@ class PlayedRig:
     def prepare(self, _):
         return None
 
-    def pairs(self, candidate, *, clock, block, warm_up, seen):
+    def pairs(self, candidate, *, seen, **_):
         return self._measure(lambda: self.kept, lambda: [*self.kept, *([candidate] if candidate else [])], seen)
 
-    def together(self, *, clock, block, warm_up, seen):
+    def together(self, *, seen, **_):
         return self._measure(list, lambda: self.kept, seen, self.of_all)
 
     def _measure(self, plain, changed, seen, factor=None):
@@ -46,6 +47,7 @@ class PlayedRig:
             pair = self._step_s(plain()), self._step_s(changed()) if factor is None else 0.1 * factor
             seen.wall.append(pair)
             seen.processor.append(pair)
+            seen.of_all.append((pair[0], pair[1] * self.work))
             return pair
 
         return measure
@@ -84,9 +86,8 @@ def search(rig, *, seconds, judging_s=0.0):
 def test_what_is_faster_is_kept_and_what_is_not_is_refused():
     rig = PlayedRig({"good": 0.7, "bad": 1.2, "none": 1.0, "better": 0.5})
     found = search(rig, seconds=300)
-    outcomes = {
-        one.id: trial.verdict.outcome for one, trial in found.each([change(name) for name in rig.factors], {}, {})
-    }
+    trials = found.each([change(name) for name in rig.factors], {}, {})
+    outcomes = {one.id: trial.verdict.outcome for one, trial in trials}
     assert outcomes == {
         "good": Outcome.KEPT,
         "bad": Outcome.REFUSED,
@@ -125,3 +126,28 @@ def test_a_trial_too_short_to_decide_that_saw_a_loss_drops_the_latest():
     rig.kept = [change("good"), change("better")]
     assert [trial.verdict.outcome for trial in found.together()] == [Outcome.UNDECIDED]
     assert [each.id for each in found.kept] == ["good"]
+
+
+def test_what_looked_faster_and_was_not_decided_gets_the_time_that_is_left():
+    """A gain of 4 % in much noise: its share is too short, and those after it are decided at once."""
+    rig = PlayedRig({"small": 0.96, "bad": 2.0, "worse": 2.0, "worst": 2.0}, noise=0.08)
+    trials = list(search(rig, seconds=36).each([change(name) for name in rig.factors], {}, {}))
+    assert [one.id for one, _ in trials] == ["small", "bad", "worse", "worst", "small"]
+    first, last = trials[0][1], trials[-1][1]
+    assert first.verdict.outcome is Outcome.UNDECIDED
+    assert last.plain_s[: len(first.plain_s)] == first.plain_s
+    assert last.kept
+    assert last.spent_s > first.spent_s
+
+
+def test_what_is_faster_by_more_work_is_no_saving_of_energy():
+    """Workers that take three times what they save."""
+    rig = PlayedRig({"workers": 0.7})
+    rig.work = 3.0
+    for sparing, outcome in ((False, Outcome.KEPT), (True, Outcome.REFUSED)):
+        found = search(rig, seconds=100)
+        found.terms = Terms(seconds=100, sparing=sparing)
+        rig.kept = []
+        trials = [trial for _, trial in found.each([change("workers")], {}, {})]
+        assert [trial.verdict.outcome for trial in trials] == [outcome]
+    assert "more of the processors" in trials[-1].verdict.reason

@@ -51,15 +51,17 @@ def facts(torch: Any, roots: Roots) -> dict[str, Any]:
         "compiled": "torch._dynamo" in sys.modules and compiled_graphs() > 0,
         "matmul_precision": torch.get_float32_matmul_precision(),
         "searches_unused": any(getattr(m, "find_unused_parameters", False) for m in modules),
+        "processor_times": os.times()[:2],
     }
 
 
 def at_end(torch: Any, on_gpu: bool) -> dict[str, Any]:
     """What is known when the process ends."""
+    told = {"compiled": compiled_graphs() > 0, "processor_times": os.times()[:2]}
     if not on_gpu:
-        return {"compiled": compiled_graphs() > 0}
+        return told
     return {
-        "compiled": compiled_graphs() > 0,
+        **told,
         "gpu_memory_peak_bytes": torch.cuda.max_memory_allocated(),
         "gpu_memory_reserved_bytes": torch.cuda.max_memory_reserved(),
     }

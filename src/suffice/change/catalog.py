@@ -1,19 +1,21 @@
-"""The modules of change/{train,ranks,data} -> all techniques; a profile -> the changes that are worth a trial."""
+"""The modules of change/{train,ranks,data,process} -> all techniques; a profile -> the changes worth a trial."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
-from suffice.change import data, ranks, train
+from suffice.change import data, process, ranks, train
 from suffice.errors import ChangeUnknownError
 from suffice.records import Change, Profile, Risk
 
 Proposed = list[dict[str, Any]] | str
+AtStart = Callable[[Mapping[str, Any], Mapping[str, str]], dict[str, str] | str]
+"""(settings, the user's variables) -> what is set beside them where the job is started, or why it is not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +26,7 @@ class Technique:
     where a change leaves alone how many processors work at once, else "wall". A switch is followed by `warm_up` steps
     that don't count and `block` steps that do. `propose` takes a profile with at least one rank, and returns settings,
     the likeliest first, or the reason why there are none. `risk_of`, where there is one, tells what some settings risk.
+    `environment` is there where a change needs another process from its start.
     """
 
     id: str
@@ -35,6 +38,7 @@ class Technique:
     practice: str
     propose: Callable[[Profile], Proposed]
     risk_of: Callable[[Mapping[str, Any]], str] | None = None
+    environment: AtStart | None = None
 
     def change(self, settings: dict[str, Any]) -> Change:
         """The change that this technique makes with these settings, which may have a risk of their own."""
@@ -53,11 +57,12 @@ def _technique(name: str, module: ModuleType) -> Technique:
         practice=module.PRACTICE,
         propose=module.propose,
         risk_of=getattr(module, "risk_of", None),
+        environment=getattr(module, "environment", None),
     )
 
 
 def _techniques() -> Iterator[Technique]:
-    for room in (train, ranks, data):
+    for room in (train, ranks, data, process):
         for found in sorted(iter_modules(room.__path__), key=lambda each: each.name):
             if not found.ispkg:  # what techniques of a room share
                 yield _technique(found.name, import_module(f"{room.__name__}.{found.name}"))
@@ -95,3 +100,35 @@ def proposals(profile: Profile, ids: Iterable[str]) -> tuple[list[Change], list[
             continue
         changes += [each.change(settings) for settings in proposed]
     return changes, refused
+
+
+def needs_own_process(change: Change) -> bool:
+    """Whether the change can't be switched inside a live job."""
+    return change.id in CATALOG and CATALOG[change.id].environment is not None
+
+
+def refused_at_start(changes: Sequence[Change], variables: Mapping[str, str]) -> str | None:
+    """Why a job with these variables can't be started with the last of the changes beside the others, if it can't."""
+    _, told = at_start([{"id": each.id, "settings": dict(each.settings)} for each in changes], variables)
+    return told[-1].get("refused")
+
+
+def at_start(
+    listed: Sequence[Mapping[str, Any]], variables: Mapping[str, str]
+) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """The variables to start a job with, and its changes as the agent is told of them.
+
+    Args:
+        listed: the changes, each with its "id" and "settings".
+        variables: the user's; one that is set already stays, and what needs it otherwise is "refused" with the reason.
+    """
+    started, told = dict(variables), []
+    for each in listed:
+        found = CATALOG.get(each["id"])
+        added = found.environment(each["settings"], started) if found and found.environment else {}
+        if isinstance(added, str):
+            told.append({**each, "refused": added})
+        else:
+            told.append(dict(each))
+            started.update(added)
+    return started, told

@@ -107,7 +107,8 @@ def _told(proof: Proof | None) -> str:
         return "Not proven."
     if proof.ratio is None:
         return f"Kept on {proof.date}, without a ratio."
-    return f"{as_fast(proof.ratio)}, by {proof.pairs} pairs of steps on {proof.date}."
+    of = "processes" if "processes" in (proof.ratio.method or "") else "steps"
+    return f"{as_fast(proof.ratio)}, by {proof.pairs} pairs of {of} on {proof.date}."
 
 
 def _refused(plan: Plan) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from suffice.change.catalog import CATALOG, proposals
+from suffice.change.catalog import CATALOG, needs_own_process, proposals
 from suffice.diagnose.ladder import diagnose
 from suffice.errors import LedgerError
 from suffice.keep.ledger import Ledger
@@ -22,11 +22,13 @@ COMPILE_GAIN = 0.3
 class Candidates:
     """What is worth a trial, in this order, and what is not, as (id, reason).
 
-    `once_cured`: what is worth one when batches are waited for no longer. `findings`: what a technique cures, by id.
+    `once_cured`: what is worth one when batches are waited for no longer. `in_own_process`: what can't be switched in a
+    live job, and comes last. `findings`: what a technique cures, by id.
     """
 
     now: list[Change]
     once_cured: list[Change]
+    in_own_process: list[Change]
     refused: list[tuple[str, str]]
     findings: dict[str, str]
 
@@ -49,8 +51,16 @@ def candidates_of(profile: Profile, steps_in_a_run: float | None, step_s: float)
         proposed = [change for change in proposed if change.id != "compile"]
     known = {change.id for change in proposed} | {"compile"}
     later, _ = proposals(_fed(profile), [id_ for id_ in ids if id_ not in known])
-    now = sorted(proposed, key=lambda change: change.id == "compile")
-    return Candidates(now=now, once_cured=later, refused=refused, findings=cures)
+    now = sorted(
+        (change for change in proposed if not needs_own_process(change)), key=lambda change: change.id == "compile"
+    )
+    return Candidates(
+        now=now,
+        once_cured=[change for change in later if not needs_own_process(change)],
+        in_own_process=[change for change in proposed if needs_own_process(change)],
+        refused=refused,
+        findings=cures,
+    )
 
 
 def _late(id_: str) -> tuple[bool, bool]:

@@ -37,6 +37,8 @@ class Diary:
                 self._take(trial, change)
 
     def _take(self, trial: Trial, change: Change | None) -> None:
+        if change is not None:  # one that goes on takes the place of what it began as
+            self.trials = [each for each in self.trials if each.change != trial.change]
         self.trials.append(trial)
         if change is not None:
             self.changes[trial.change] = change

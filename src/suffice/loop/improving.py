@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from suffice.change.catalog import CATALOG
+from suffice.change.catalog import CATALOG, needs_own_process
 from suffice.keep.circumstances import facts_of
 from suffice.keep.home import Home
 from suffice.keep.ledger import Ledger
 from suffice.keep.plan import Plan, plan_of
 from suffice.keep.plan_text import write
-from suffice.loop.candidates import candidates_of, earlier_run, steps_of, untried
+from suffice.keep.report.saving import HOUR_S, takes
+from suffice.loop.candidates import Candidates, candidates_of, earlier_run, steps_of, untried
 from suffice.loop.diary import Diary, open_diary
 from suffice.loop.studio import Studio, hand_over, look_at, open_rig, open_studio
 from suffice.measure.machine import this_machine
 from suffice.measure.profile import fold
-from suffice.prove.criteria import non_inferiority
+from suffice.prove.criteria import Floor, Limit, non_inferiority
 from suffice.prove.full import Metric, full_pairs
 from suffice.prove.gate import Gate
+from suffice.prove.processes.trials import ProcessTrials
 from suffice.prove.search import TOGETHER, Manner, Terms
 from suffice.prove.search import Search as Trials
-from suffice.records import Change, Figure, Goal, Judgement, Profile, Risk, Search, Trial, product
+from suffice.records import Change, Figure, Goal, Judgement, Note, Profile, Risk, Search, Trial, product
 
 COURSE_STEPS, FEWEST_COURSE_STEPS = 20, 4
 COURSE_S = 30.0
@@ -37,6 +39,7 @@ class FullProof:
     metric: Metric
     margin: float
     seeds: int
+    floor: Floor | None = None
     resolution: float = 0.0
 
 
@@ -87,6 +90,7 @@ def improve(
             evidence.append(judgement.reason)
         after = _after(studio, kept) if kept and not diary.broken_off else None
         found = _record(studio, diary, tried, kept=kept, after=after, whole_run=earlier)
+        found = replace(found, notes=(*found.notes, *_of_goal(goal, found, full)))
         machine = facts_of(this_machine(), found.before)
         plan = plan_of(found, machine, made=studio.started[:10], stays=found.stays, evidence=evidence)
         found = replace(found, plan=write(plan))
@@ -118,16 +122,26 @@ def _try_changes(studio: Studio, diary: Diary, terms: Terms, earlier: Profile | 
         diary.add(search.null(), None)
         before = fold(record, studio.peaks)
         found = candidates_of(before, steps_of(earlier), step_s)
-        search.resume(diary.kept)
+        search.resume([each for each in diary.kept if not needs_own_process(each)])
+        own = ProcessTrials(search, studio.workshop, [each for each in diary.kept if needs_own_process(each)])
         try:
             undecided = [each for each in found.now if each.name not in diary.decided]
             for change, trial in search.each(undecided, MANNERS, found.findings, found.once_cured):
                 diary.add(trial, change)
             for trial in search.together():
                 diary.add(trial, None)
+            for change, trial in own.each(_own_process(found, diary, terms), MANNERS):
+                diary.add(trial, change)
         except KeyboardInterrupt:
             diary.interrupted()
-        return Tried(before=before, kept=list(search.kept), refused=untried(found.refused, diary.changes.values()))
+        refused = untried(found.refused, diary.changes.values())
+        return Tried(before=before, kept=[*search.kept, *own.kept], refused=refused)
+
+
+def _own_process(found: Candidates, diary: Diary, terms: Terms) -> list[Change]:
+    """What is still to be tried in processes of its own, as far as the number of trials reaches."""
+    left = None if terms.trials is None else max(0, terms.trials - len(found.now))
+    return [each for each in found.in_own_process if each.name not in diary.decided][:left]
 
 
 def _record(
@@ -182,10 +196,30 @@ def _whole_runs(studio: Studio, kept: Sequence[Change], full: FullProof) -> tupl
         resolution=full.resolution,
         higher_is_better=full.metric.higher_is_better,
     ).judgement
+    if full.floor is not None and judgement.met is not False:
+        worst = (min if full.metric.higher_is_better else max)(pair.changed for pair in pairs)
+        reached = full.floor.judge(worst)
+        judgement = Judgement(met=judgement.met and reached.met, reason=f"{judgement.reason}; {reached.reason}")
     studio.say(judgement.reason)
     if judgement.met:
         return list(kept), judgement
     return [change for change in kept if change.risk is Risk.EXACT], judgement
+
+
+def _of_goal(goal: Goal, found: Search, full: FullProof | None) -> Iterator[Note]:
+    """Whether a run with the plan keeps the deadline and the budget; and what of the goal was not looked at."""
+    a_run = takes(found)
+    limits = [
+        (goal.deadline_h and Limit(name="deadline", at_most=goal.deadline_h * HOUR_S, unit="s"), "duration_s"),
+        (goal.budget_usd and Limit(name="budget", at_most=goal.budget_usd, unit="USD"), "cost_usd"),
+    ]
+    for limit, name in limits:
+        if limit:
+            judgement = limit.judge(a_run.get(name))
+            told = {True: "kept", False: "missed", None: "not decided"}[judgement.met]
+            yield Note(level="info" if judgement.met else "warning", text=f"{judgement.reason}: {told}")
+    if goal.floor is not None and full is None:
+        yield Note(level="warning", text=f"the floor of {goal.metric} was not tried: --prove full makes whole runs")
 
 
 def _course_steps(step_s: float) -> int:
@@ -203,13 +237,15 @@ def _after(studio: Studio, kept: Sequence[Change]) -> Profile | None:
 
 def _total(trials: Sequence[Trial], kept: Sequence[Change]) -> Figure | None:
     """The ratio of all that was kept: of the trial of all together, else of each on top of those before it."""
-    if len(kept) > 1:
-        of_all = [trial.verdict.ratio for trial in trials if trial.kept and trial.change == TOGETHER]
-        if of_all:
-            return of_all[-1]
-    names = {change.name for change in kept}
+    switched = [change for change in kept if not needs_own_process(change)]
+    of_all = [trial.verdict.ratio for trial in trials if trial.kept and trial.change == TOGETHER]
+    if len(switched) > 1 and of_all and of_all[-1] is not None:
+        first, rest = [of_all[-1]], [change for change in kept if needs_own_process(change)]
+    else:
+        first, rest = [], list(kept)
+    names = {change.name for change in rest}
     each = {trial.change: trial.verdict.ratio for trial in trials if trial.kept and trial.change in names}
-    ratios = [ratio for ratio in each.values() if ratio is not None]
-    if not ratios or len(ratios) < len(names):
+    ratios = [*first, *(ratio for ratio in each.values() if ratio is not None)]
+    if not ratios or len(ratios) < len(first) + len(names):
         return None
     return ratios[0] if len(ratios) == 1 else product("x", "each change on top of those before it", *ratios)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from suffice.change.catalog import at_start
 from suffice.errors import LedgerError
 from suffice.keep.home import Home, new_run_name, redacted
 from suffice.keep.ledger import Entry, Ledger
@@ -55,7 +56,7 @@ def measure(
         on_end: called as soon as the job has ended, before its record is folded.
         meters: those of this machine unless others are given, such as a recording's.
         record: a folder to copy the raw record to; `measure.profile.fold` reads it.
-        changes: what a plan switches on inside the job before its first step.
+        changes: what a plan starts the job with, or switches on inside it before its first step.
 
     Raises:
         CommandError: if the command can't be started.
@@ -74,7 +75,7 @@ def measure(
         if observer.tick() and watch is not None:
             watch(observer)
 
-    variables = environment(os.environ, stage, folder, _order(changes, folder, home, target))
+    variables = _variables(changes, stage, folder, home, target)
     try:
         ended = run_here(command, variables, on_start=observer.started, on_tick=tick, tick_s=TICK_S)
     except Exception:
@@ -86,18 +87,22 @@ def measure(
     return _kept(ledger, folder, ended, _calibrated(observer, stage, home), lost=lost, record=record)
 
 
-def _order(changes: Sequence[Change], folder: Path, home: Home, target: Target) -> Path | None:
-    """The file by which the agent changes the job; what the techniques store is kept for the job's next run."""
+def _variables(changes: Sequence[Change], stage: Path, folder: Path, home: Home, target: Target) -> Mapping[str, str]:
+    """What the job is started with: the agent, and what of the changes is variables; the agent has the rest by a file.
+
+    What the techniques store is kept for the job's next run.
+    """
     if not changes:
-        return None
+        return environment(os.environ, stage, folder)
     listed = [{"id": change.id, "settings": dict(change.settings)} for change in changes]
+    started, told = at_start(listed, os.environ)
     path = folder / "order.json"
     try:
         scratch = home.scratch_of(target)
     except OSError:  # a home that can't be written: then they store for this run alone
         scratch = folder
-    write_json(path, {"changes": listed, "scratch": str(scratch)})
-    return path
+    write_json(path, {"changes": told, "scratch": str(scratch)})
+    return environment(started, stage, folder, path)
 
 
 def _discard(ledger: Ledger, name: str, folder: Path) -> None:

@@ -23,6 +23,8 @@ from suffice.measure.spool.reader import TRAINING_PHASES, ProcessRecord, StepRow
 from suffice.records import Figure, Loader, Note, Rank, Series, measured
 
 FEWEST_STEPS = 5
+FEWEST_PROCESSOR_S = 1.0
+"""The kernel counts processor time in ticks of 0.01 s."""
 ENDS = 10
 EVALUATION = slice(len(TRAINING_PHASES), len(PHASES))
 ALIKE = ("role", "loader", "dataset", "batch_size", "workers", "sampler")
@@ -132,6 +134,7 @@ def _times(record: ProcessRecord) -> dict[str, Figure]:
                 processor_s / alone_s, "processors", method="of this process, training"
             )
     evaluation_ns = sum(sum(s.ns[EVALUATION]) for s in record.steps) + sum(record.tail_ns[EVALUATION])
+    figures.update(_kernel_share(record))
     figures["training_s"] = measured(sum(s.training_ns for s in record.steps) / 1e9, "s")
     figures["evaluation_s"] = measured(evaluation_ns / 1e9, "s")
     if record.end.get("own_ns_per_step"):
@@ -180,6 +183,17 @@ def _loss_figures(record: ProcessRecord) -> dict[str, Figure]:
         "first_loss": measured(fmean(losses[:ends]), "loss", method=how),
         "last_loss": measured(fmean(losses[-ends:]), "loss", method=how),
     }
+
+
+def _kernel_share(record: ProcessRecord) -> dict[str, Figure]:
+    first, last = record.facts.get("processor_times"), record.end.get("processor_times")
+    if first is None or last is None:
+        return {}
+    user_s, kernel_s = (after - before for before, after in zip(first, last, strict=True))
+    if user_s + kernel_s < FEWEST_PROCESSOR_S:
+        return {}
+    how = "of this process from its first step to its end"
+    return {"kernel_share": measured(kernel_s / (user_s + kernel_s), "share", method=how)}
 
 
 def _memory(record: ProcessRecord) -> dict[str, Figure]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,15 +26,19 @@ from suffice.run.links import JobEndedError, Links
 
 RESTARTS, ENDS = 40, 3
 ATTEMPTS = 6
-NOT_A_TRAINING = "what follows `--` must train a model with an optimiser of torch; `suffice measure` tells what it does"
+NOT_A_TRAINING = "what follows `--` must train a model of torch; `suffice measure` tells what it does"
 
 
 @dataclass(kw_only=True, slots=True)
 class Pairs:
-    """The times of a trial's pairs by clock, in seconds a step: [(plain, changed), …]."""
+    """The times of a trial's pairs by clock, in seconds a step: [(plain, changed), …].
+
+    `processor` is that of the process itself, `of_all` that of its children (workers) as well.
+    """
 
     wall: list[tuple[float, float]] = field(default_factory=list)
     processor: list[tuple[float, float]] = field(default_factory=list)
+    of_all: list[tuple[float, float]] = field(default_factory=list)
 
 
 class Rig:
@@ -43,7 +48,7 @@ class Rig:
         self,
         workshop: Workshop,
         *,
-        spool: Path,
+        spool: Path | None,
         on_wait: Callable[[int | None], None] = lambda _: None,
         changes: Sequence[Change] = (),
     ) -> None:
@@ -52,7 +57,8 @@ class Rig:
         self.kept: list[Change] = []
         self.from_start = [{"id": change.id, "settings": dict(change.settings)} for change in changes]
         self.spool: Path | None = spool
-        self.starts = 0
+        self.starts, self.start_s = 0, 0.0
+        self.ranks = 1
         self.process: Background | None = None
         self.links: Links | None = None
         self.place = Path(tempfile.mkdtemp(prefix="rig-", dir=workshop.folder))
@@ -62,16 +68,11 @@ class Rig:
             self.close()
             raise
 
-    @property
-    def ranks(self) -> int:
-        """How many processes train together."""
-        return len(self.links or ())
-
     def _start(self) -> None:
         self.starts += 1
         if self.starts > RESTARTS:
             raise RigError(f"the job came to its end {RESTARTS} times during the trials: it makes too few steps")
-        path = self.place / str(self.starts)
+        path, begun_s = self.place / str(self.starts), time.monotonic()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             with _short(self.place) as short:
                 listener.bind(f"{short}/{path.name}")
@@ -86,6 +87,10 @@ class Rig:
                     f"the job made no step in which anything could be tried: {ended}\n{self.process.tail()}",
                     hint=NOT_A_TRAINING,
                 ) from None
+
+        self.ranks = len(self.links)
+        self.workshop.by_hand |= any(link.hello.get("by_hand") for link in self.links.links)
+        self.start_s = time.monotonic() - begun_s
 
     def _wait(self) -> None:
         self.on_wait(self.process.process.pid if self.process else None)
@@ -173,7 +178,7 @@ class Rig:
                 except JobEndedError:
                     self._again(change)
                     continue
-                for number, times in enumerate((seen.wall, seen.processor)):
+                for number, times in enumerate((seen.wall, seen.processor, seen.of_all)):
                     times.append((told[Arm.PLAIN][number], told[Arm.CHANGED][number]))
                 # Processor time does not know how long ranks wait for each other.
                 return (seen.wall if clock == "wall" or self.ranks > 1 else seen.processor)[-1]
@@ -181,11 +186,22 @@ class Rig:
 
         return measure
 
-    def _block(self, ids: Sequence[str], arm: Arm, block: int, warm_up: int) -> tuple[float, float]:
-        """Seconds a step: of the slowest rank on the wall clock, of all ranks on the processors'.
+    def block(self, steps: int, *, warm_up: int) -> tuple[float, float]:
+        """Seconds a step on the clock and on the processor, of a block of steps as the job is now.
 
-        What all ranks do is settled here: how many steps make a block, and whether it has to be made again. Of several
-        attempts the last counts, whatever happened.
+        It is compared with that of another process: what workers fetched while it waited does not count.
+        """
+        while True:
+            try:
+                ahead = max(each["ahead"] for each in self._ask(do="switch", ids=[], on=False))
+                return self._timed(steps, warm_up + ahead)[:2]
+            except JobEndedError:
+                self._again(None)
+
+    def _block(self, ids: Sequence[str], arm: Arm, block: int, warm_up: int) -> tuple[float, float, float]:
+        """The times of a block of steps with the changes on or off.
+
+        What all ranks do is settled here: how many steps make a block, and whether it has to be made again.
         """
         answers = self._ask(do="switch", ids=list(ids), on=arm is Arm.CHANGED)
         reason = self._refusal(answers)
@@ -194,12 +210,21 @@ class Rig:
         # A switch may find in the job that it needs longer blocks: workers have fetched ahead.
         block = max(block, *(each["block"] for each in answers))
         warm_up = max(warm_up, *(each["warm_up"] for each in answers))
+        return self._timed(block, warm_up)
+
+    def _timed(self, block: int, warm_up: int) -> tuple[float, float, float]:
+        """Seconds a step: of the slowest rank on the wall clock; of all ranks on the processors, and with children.
+
+        Of several attempts the last counts, whatever happened.
+        """
         for attempt in range(ATTEMPTS):
             answers = self._ask(do="run", steps=block, warm_up=0 if attempt else warm_up)
             if not any(each["disturbed"] for each in answers):
                 break
         wall_s = max(sum(each["wall_s"]) for each in answers)
-        return wall_s / block, sum(sum(each["processor_s"]) for each in answers) / block
+        processor_s = sum(sum(each["processor_s"]) for each in answers)
+        of_children_s = sum(each["of_children_s"] for each in answers)
+        return wall_s / block, processor_s / block, (processor_s + of_children_s) / block
 
     def keep(self, change: Change) -> None:
         """Leave a prepared change switched on, and build on it."""
@@ -223,6 +248,18 @@ class Rig:
             else:
                 return facts
 
+    def refused(self) -> dict[str, str]:
+        """What the job was started with and goes without on some rank, with the reason."""
+        while True:
+            try:
+                refused: dict[str, str] = {}
+                for answer in self._ask(do="facts"):
+                    refused.update(answer["refused"])
+            except JobEndedError:
+                self._again(None)
+            else:
+                return refused
+
     def leave(self) -> None:
         """Have the record of the first processes written; nothing is recorded from here on."""
         with suppress(JobEndedError):
@@ -242,6 +279,7 @@ class Rig:
         """End the job."""
         if self.process is not None:
             self.process.stop()
+            self.process = None
         if self.links is not None:
             self.links.close()
             self.links = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -24,18 +24,28 @@ TOGETHER = "together"
 NULL_PAIRS = 60
 LONG_STEPS, SEEDS = 150, 3
 LONG_BLOCK_S = 0.2
+MOST_FOR_ONE = 1 / 3
+"""The most that a change gets of what is left, where it needs more than its share for as few pairs as can decide."""
+FIRST_ALPHA = 2 / 3
+"""The share of a change's error probability that its first trial has; a second one from the beginning has the rest."""
+SPARE, FURTHER = 0.1, 0.7
+"""The share of the budget below which nothing undecided is taken up again, and the share of what is left for it."""
 SLOWER_IN_COURSES = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Terms:
-    """What a search may do: risks, seconds (0: the usual), pairs of a trial, number of trials, its coin's seed."""
+    """What a search may do: risks, seconds (0: the usual), pairs of a trial, number of trials, its coin's seed.
+
+    `sparing`: what is kept may not take more of the processors either, which is what energy and carbon follow.
+    """
 
     allow: frozenset[Risk] = frozenset({Risk.EXACT, Risk.NUMERIC})
     seconds: float = 0.0
     pairs: int = 200
     trials: int | None = None
     seed: int = 0
+    sparing: bool = False
     rule: StopRule = field(default_factory=StopRule)
 
 
@@ -46,6 +56,20 @@ class Manner:
     clock: str = "processor"
     block: int = 1
     warm_up: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Open:
+    """A change that looked faster beside those kept at the time, and could not be decided."""
+
+    change: Change
+    trial: Trial
+    beside: Sequence[Change]
+
+    @property
+    def looks(self) -> float:
+        """How much faster."""
+        return self.trial.verdict.ratio.value if self.trial.verdict.ratio else 1.0
 
 
 class Search:
@@ -88,7 +112,7 @@ class Search:
             SearchVoidError: if that makes a difference.
         """
         budget = Budget(pairs=min(NULL_PAIRS, self.terms.pairs), seconds=self.left_s / 8)
-        trial, _ = self._timed(NULL, None, Manner(), self.terms.rule, budget)
+        trial, _ = self._timed(None, Manner(), self.terms.rule, budget)
         require_no_difference(trial, self.terms.rule)
         return trial
 
@@ -108,48 +132,69 @@ class Search:
         """Try the candidates in their order; each that is kept is built upon.
 
         Of those that cure the same of the `findings` (by the techniques' ids) one mostly leaves little to the others:
-        once it is kept they come last, behind those that are worth a trial only `once_cured`.
+        once it is kept they come last, behind those that are worth a trial only `once_cured`. Time that is left over
+        goes to those that looked faster and could not be decided: their trials go on.
         """
         self.manners.update(manners)
         left = list(candidates[: self.terms.trials])
         if any(each.id in findings for each in self.kept):  # by an earlier part of this search
             left, once_cured = [*left, *once_cured], ()
-        rule = replace(self.terms.rule, alpha=self.terms.rule.alpha / max(1, len(left)))
+        rule = replace(self.terms.rule, alpha=FIRST_ALPHA * self.terms.rule.alpha / max(1, len(left)))
+        open_ones: list[Open] = []
         while left:
             change = left.pop(0)
+            before = self.kept
             trial = self._try(change, rule, self.left_s / (len(left) + 2))
             yield change, trial
+            if _promises(trial, rule) and trial.verdict.pairs < self.terms.pairs:
+                open_ones.append(Open(change=change, trial=trial, beside=before))
             cured = findings.get(change.id) if trial.kept else None
             if cured is not None:
                 left = sorted([*left, *once_cured], key=lambda each: findings.get(each.id) == cured)
                 once_cured = ()
+        yield from self._further(open_ones, rule)
 
-    def _try(self, change: Change, rule: StopRule, share_s: float) -> Trial:
+    def _further(self, open_ones: Sequence[Open], rule: StopRule) -> Iterator[tuple[Change, Trial]]:
+        """Go on with what looked faster, the most promising first; a part of the time is left for all together."""
+        left = sorted(open_ones, key=lambda each: each.looks, reverse=True)
+        while left and self.left_s > SPARE * self.terms.seconds:
+            each = left.pop(0)
+            earlier = each.trial.pairs_s if each.beside == self.kept else ()
+            again = rule if earlier else replace(rule, alpha=rule.alpha * (1 - FIRST_ALPHA) / FIRST_ALPHA)
+            trial = self._try(each.change, again, FURTHER * self.left_s / (len(left) + 1), earlier)
+            yield each.change, replace(trial, spent_s=each.trial.spent_s + trial.spent_s)
+
+    def _try(
+        self, change: Change, rule: StopRule, share_s: float, earlier: Sequence[tuple[float, float]] = ()
+    ) -> Trial:
         if change.risk not in self.terms.allow:
-            return _refused(change, f"it is {change.risk}: allow it with --allow {change.risk}")
+            return refusal(change, f"it is {change.risk}: allow it with --allow {change.risk}")
         if any(each.id == change.id for each in self.kept):
-            return _refused(change, "the same technique is kept with other settings")
+            return refusal(change, "the same technique is kept with other settings")
         if self.left_s <= 0:
-            return _without_trial(change, Outcome.UNDECIDED, "no time was left for it: give more with --time")
+            return without_trial(change, Outcome.UNDECIDED, "no time was left for it: give more with --time")
         self.say(f"{change.name}: making it ready")
         begun_s = self.clock()
         reason = self.rig.prepare(change)
         if reason is not None:
-            return _refused(change, reason, spent_s=self.clock() - begun_s)
+            return refusal(change, reason, spent_s=self.clock() - begun_s)
         self.say(f"{change.name}: timing it, step by step")
         manner = self._manner(change)
-        budget = Budget(pairs=self.terms.pairs, seconds=min(self.left_s, max(share_s, self._least_s(manner))))
+        least_s = min(self._least_s(manner), MOST_FOR_ONE * self.left_s)
+        budget = Budget(pairs=self.terms.pairs, seconds=max(share_s, least_s))
         try:
-            trial, seen = self._timed(change.name, change, manner, rule, budget)
+            trial, seen = self._timed(change, manner, rule, budget, earlier)
         except RigError as error:
             self.rig.drop(change)
-            return _refused(change, str(error), spent_s=self.clock() - begun_s)
-        if trial.kept and not _wall_agrees(seen, rule):
-            trial = _overruled(trial, "its processor time fell, but the time on the clock rose")
+            return refusal(change, str(error), spent_s=self.clock() - begun_s)
+        if trial.kept and not agrees(seen.wall, rule):
+            trial = overruled(trial, "its processor time fell, but the time on the clock rose")
+        if trial.kept and self.terms.sparing and not agrees(seen.of_all, rule):
+            trial = overruled(trial, "it is faster, but takes more of the processors, and so of energy and carbon")
         if trial.kept:
             self.say(f"{change.name}: {trial.verdict.reason}; comparing the numbers")
             self.rig.rest()
-            trial = _judged(trial, self.gate.judge(self.kept, change))
+            trial = judged(trial, self.gate.judge(self.kept, change))
         if trial.kept:
             self.rig.keep(change)
             self.step_s /= trial.verdict.ratio.value if trial.verdict.ratio else 1.0
@@ -168,11 +213,18 @@ class Search:
         return 24 * 2 * (manner.block + manner.warm_up) * self.step_s
 
     def _timed(
-        self, name: str, change: Change | None, manner: Manner, rule: StopRule, budget: Budget
+        self,
+        change: Change | None,
+        manner: Manner,
+        rule: StopRule,
+        budget: Budget,
+        earlier: Sequence[tuple[float, float]] = (),
     ) -> tuple[Trial, Pairs]:
         seen = Pairs()
         pairs = self.rig.pairs(change, clock=manner.clock, block=manner.block, warm_up=manner.warm_up, seen=seen)
-        return run_trial(name, pairs, rng=self.rng, rule=rule, budget=budget, clock=self.clock), seen
+        name = NULL if change is None else change.name
+        trial = run_trial(name, pairs, rng=self.rng, rule=rule, budget=budget, earlier=earlier, clock=self.clock)
+        return trial, seen
 
     def together(self) -> Iterator[Trial]:
         """All that was kept against the plain job; where that is no gain, the latest is dropped and the rest tried.
@@ -213,7 +265,13 @@ class Search:
         self.say(f"comparing the losses over {steps} steps and {SEEDS} seeds")
         self.rig.rest()
         judgement = self.gate.judge_all(self.kept, steps=steps, seeds=SEEDS)
-        return trial if judgement.met is None else _judged(trial, judgement)
+        return trial if judgement.met is None else judged(trial, judgement)
+
+
+def _promises(trial: Trial, rule: StopRule) -> bool:
+    """Whether more time might show a gain."""
+    ratio = trial.verdict.ratio
+    return trial.verdict.outcome is Outcome.UNDECIDED and ratio is not None and ratio.value >= 1 + rule.least_gain
 
 
 def _not_contradicted(trial: Trial, rule: StopRule) -> bool:
@@ -222,27 +280,31 @@ def _not_contradicted(trial: Trial, rule: StopRule) -> bool:
     return verdict.outcome is Outcome.UNDECIDED and (seen is None or seen >= 1 + rule.least_gain)
 
 
-def _wall_agrees(seen: Pairs, rule: StopRule) -> bool:
+def agrees(pairs: Iterable[tuple[float, float]], rule: StopRule) -> bool:
+    """Whether another clock's times do not show that it is slower."""
     sequence = ConfidenceSequence(rule.alpha)
-    for plain_s, changed_s in seen.wall:
+    for plain_s, changed_s in pairs:
         sequence.see(log_ratio(plain_s, changed_s))
     return not sequence.stays_below(1.0)
 
 
-def _refused(change: Change, reason: str, *, spent_s: float = 0.0) -> Trial:
-    return _without_trial(change, Outcome.REFUSED, reason, spent_s=spent_s)
+def refusal(change: Change, reason: str, *, spent_s: float = 0.0) -> Trial:
+    """A trial that was not begun, or that broke off."""
+    return without_trial(change, Outcome.REFUSED, reason, spent_s=spent_s)
 
 
-def _without_trial(change: Change, outcome: Outcome, reason: str, *, spent_s: float = 0.0) -> Trial:
+def without_trial(change: Change, outcome: Outcome, reason: str, *, spent_s: float = 0.0) -> Trial:
+    """A verdict that no pair was measured for."""
     verdict = Verdict(outcome=outcome, reason=reason, pairs=0)
     return Trial(change=change.name, verdict=verdict, plain_s=(), changed_s=(), spent_s=spent_s)
 
 
-def _overruled(trial: Trial, reason: str) -> Trial:
+def overruled(trial: Trial, reason: str) -> Trial:
+    """Refused after all."""
     return replace(trial, verdict=replace(trial.verdict, outcome=Outcome.REFUSED, reason=reason))
 
 
-def _judged(trial: Trial, judgement: Judgement) -> Trial:
+def judged(trial: Trial, judgement: Judgement) -> Trial:
     """The trial with what its numbers said: equal ones are told beside the gain, others refuse it."""
     if judgement.met:
         return replace(trial, verdict=replace(trial.verdict, reason=f"{trial.verdict.reason}; {judgement.reason}"))

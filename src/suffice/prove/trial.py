@@ -7,6 +7,7 @@ candidate, which changes nothing: where that is found faster the comparison is a
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -72,17 +73,22 @@ def run_trial(
     rng: Random,
     rule: StopRule | None = None,
     budget: Budget | None = None,
+    earlier: Sequence[tuple[float, float]] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> Trial:
     """Measure pairs, each in random order, until the verdict is settled, the budget is used, or the job has ended.
+
+    `earlier` are the pairs of a trial that this one goes on with: an interval may be looked at after every pair.
 
     Raises:
         ValueError: if a pair's times are not positive and finite.
     """
     rule, budget = rule or StopRule(), budget or Budget()
     sequence = ConfidenceSequence(rule.alpha)
-    plain_s: list[float] = []
-    changed_s: list[float] = []
+    for plain, changed in earlier:
+        sequence.see(log_ratio(plain, changed))
+    plain_s = [plain for plain, _ in earlier]
+    changed_s = [changed for _, changed in earlier]
     start = clock()
     verdict = None
     while verdict is None or not _precise(verdict, rule):
@@ -113,7 +119,7 @@ def run_trial(
 
 def _looks_slower(plain_s: Sequence[float], changed_s: Sequence[float]) -> bool:
     """Whether more time would hardly show a gain; that proves nothing, so the verdict is "undecided"."""
-    return sum(plain_s) < LOOKS_SLOWER * sum(changed_s)
+    return statistics.median(plain / changed for plain, changed in zip(plain_s, changed_s, strict=True)) < LOOKS_SLOWER
 
 
 def _precise(verdict: Verdict, rule: StopRule) -> bool:

@@ -14,12 +14,22 @@ PROFILE_SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Goal:
-    """What the user asked for; for a measurement only where the job runs and what it costs an hour."""
+    """What the user asked for; for a measurement only where the job runs and what it costs an hour.
+
+    The rest is for improving it: `metric` (a name or a pattern) may not fall below `floor`, a run is to end within
+    `deadline_h` and to cost no more than `budget_usd`, and of `minimise` a kept change must take no more.
+    """
 
     region: str | None = None
     instance: str | None = None
     rate_usd_per_h: float | None = None
     use_instance_metadata: bool = False
+    metric: str | None = None
+    lower_is_better: bool = False
+    floor: float | None = None
+    deadline_h: float | None = None
+    budget_usd: float | None = None
+    minimise: str = "time"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -149,6 +149,11 @@ class Trial:
         """Whether the change proved itself."""
         return self.verdict.outcome is Outcome.KEPT
 
+    @property
+    def pairs_s(self) -> tuple[tuple[float, float], ...]:
+        """The seconds of each pair, without and with the change."""
+        return tuple(zip(self.plain_s, self.changed_s, strict=True))
+
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Trial:
         """The trial that `as_json` wrote."""

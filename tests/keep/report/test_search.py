@@ -94,10 +94,13 @@ def test_what_remains_is_the_diagnosis_of_the_job_as_it_is_now() -> None:
 def test_a_search_that_kept_nothing_says_so() -> None:
     """It claims no saving."""
     text = printed(found(stays=(), total=None, after=None))
-    assert "nothing was kept of 6 changes tried: the job stays as it is" in text
+    assert "nothing was kept of 6 changes tried, 2 of them undecided: the job stays as it is" in text
     assert "nothing was kept, so nothing is saved" in text
+    slower = trial("loader-workers", "undecided", 0.8, reason="it looks slower")
+    text = printed(found(stays=(), total=None, after=None, trials=(*TRIALS[:5], slower)))
+    assert "nothing was kept of 5 changes tried: the job is as fast as suffice can make it here" in text
     text = printed(nothing_found())
-    assert "nothing was tried" in text
+    assert "nothing is worth a try" in text
     assert "nothing to diagnose" in text
 
 

@@ -5,11 +5,13 @@ each has a socket of its own and the same orders, and obeys them at the same ste
 come is the same on all of them, also where it fails. Where suffice has gone, the process ends: its files are a
 sandbox's, and nobody waits for it.
 
-    {"do": "run", "steps": n, "warm_up": m}    m + n steps      -> {"wall_s": […], "processor_s": […], "disturbed": …}
+    {"do": "run", "steps": n, "warm_up": m}    m + n steps      -> {"wall_s": […], "processor_s": […],
+                                                               "of_children_s": s, "disturbed": …}
     {"do": "prepare", "id": …, "settings": {…}, "seconds": s}   -> {"prepared": facts} or {"refused": reason}
-    {"do": "switch", "ids": […], "on": true}                    -> {"block": n, "warm_up": m} that they want, or refused
+    {"do": "switch", "ids": […], "on": true}                    -> {"block": n, "warm_up": m} that they want, and
+                                                               "ahead": batches that workers may have; or refused
     {"do": "keep" | "drop", "id": …}                            -> {"done": …}
-    {"do": "facts"}                                             -> {"facts": {id: {…}}}
+    {"do": "facts"}                                             -> {"facts": {id: {…}}, "refused": {id: reason}}
     {"do": "leave"}  the record is written and closed           -> {"done": "leave"}
     {"do": "end"}
 
@@ -65,7 +67,8 @@ class Rig:
         self.link = link
         self.orders = link.makefile("r")
         number, world = rank(self.steering.torch)
-        self._say(hello=2, rank=number, world=world, world_here=self.steering.job.ranks_here)
+        here, by_hand = self.steering.job.ranks_here, self.steering.by_hand.optimiser is not None
+        self._say(hello=2, rank=number, world=world, world_here=here, by_hand=by_hand)
 
     def _say(self, **told: Any) -> None:
         try:
@@ -137,13 +140,15 @@ class Rig:
         for _ in range(order["warm_up"]):
             yield
         wall_s, processor_s = [], []
-        before = self._events()
+        before, children = self._events(), _children_s()
         for _ in range(order["steps"]):
             begun = time.perf_counter(), time.process_time()
             yield
             wall_s.append(time.perf_counter() - begun[0])
             processor_s.append(time.process_time() - begun[1])
-        return {"wall_s": wall_s, "processor_s": processor_s, "disturbed": before != self._events()}
+        of_children_s = sum(now_s - children.get(pid, 0.0) for pid, now_s in _children_s().items())
+        times = {"wall_s": wall_s, "processor_s": processor_s, "of_children_s": of_children_s}
+        return {**times, "disturbed": before != self._events()}
 
     def _prepare(self, order: dict[str, Any]) -> Steps:
         self._stop_recording()
@@ -179,7 +184,10 @@ class Rig:
         switches = [self.steering.switches[change_id] for change_id in order["ids"]]
         for switch in switches:
             (switch.on if order["on"] else switch.off)()
-        return {name: max([0, *(getattr(switch, name, 0) for switch in switches)]) for name in ("block", "warm_up")}
+        wanted = {name: max([0, *(getattr(switch, name, 0) for switch in switches)]) for name in ("block", "warm_up")}
+        loader = self.steering.loader
+        ahead = getattr(loader, "num_workers", 0) * (getattr(loader, "prefetch_factor", None) or 0)
+        return {**wanted, "ahead": ahead}
         yield
 
     def _events(self) -> tuple[int, int]:
@@ -206,5 +214,23 @@ class Rig:
         yield
 
     def _facts(self, order: dict[str, Any]) -> Steps:  # noqa: ARG002 - as its siblings
-        return {"facts": self.steering.facts()}
+        return {"facts": self.steering.facts(), "refused": self.steering.refused}
         yield
+
+
+def _children_s() -> dict[int, float]:
+    """Processor seconds of the first thread of each child that lives now: that is where workers work."""
+    found = {}
+    for task in os.listdir("/proc/self/task"):
+        try:
+            with open("/proc/self/task/{}/children".format(task)) as listed:
+                children = listed.read().split()
+        except OSError:  # the thread has ended, or this kernel does not tell
+            continue
+        for child in children:
+            try:
+                with open("/proc/{}/schedstat".format(child)) as times:
+                    found[int(child)] = int(times.read().split()[0]) / 1e9
+            except (OSError, ValueError, IndexError):  # it has ended
+                continue
+    return found

@@ -3,12 +3,14 @@
 The order is a file of JSON that `SUFFICE_ORDER` names:
 
     scratch   a folder for the techniques' files
-    changes   [{"id": …, "settings": {…}}, …]: switched on before the first batch is read, or the first forward pass
+    changes   [{"id": …, "settings": {…}}, …]: switched on before the first batch is read, or the first forward pass;
+              one that the process should have been started with and was not has the reason as "refused"
     course    what `course.CourseRecorder` takes, with the path for its `report`; absent in a rig and in a plan's run
     seeds     {"seed": …, "seed_offset": …} of a whole run that is compared; absent otherwise
     socket    where the rig's orders come from; absent otherwise
+    by_hand   whether the job was found to update its weights without an optimiser
 
-Whatever fails here is told and leaves the job as it was. Only a process that makes an optimiser is steered.
+Whatever fails here is told and leaves the job as it was. Only a process that trains is steered.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ import traceback
 from typing import TYPE_CHECKING
 
 from ..hooks import Patches
-from ..process import has_optimiser, keep_from_dynamo, rank
+from ..process import keep_from_dynamo, rank
+from .by_hand import ByHand
 from .job import Job, Refused
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ def technique(change_id: str) -> Any:
     package = __package__.rpartition(".")[0]
     if not change_id.replace("-", "").isalnum():
         raise Refused("{!r} is no name of a technique".format(change_id))
-    for room in ("train", "ranks", "data"):
+    for room in ("train", "ranks", "data", "process"):
         name = "{}.change.{}.{}".format(package, room, change_id.replace("-", "_"))
         try:
             return import_module(name)
@@ -62,8 +65,10 @@ class Steering:
         self.order = order
         self.tell = tell
         self.job = Job(torch, order["scratch"])
+        self.by_hand = ByHand(torch, known=order.get("by_hand", False))
         self.patches = Patches()
         self.switches: dict[str, Any] = {}
+        self.refused: dict[str, str] = {}
         self.begun = self.failed = False
         self.at_step: Callable[[Any], None] | None = None
         self.at_begin: Callable[[], None] | None = None
@@ -74,6 +79,7 @@ class Steering:
         """Wait for the training to begin."""
         loading = sys.modules.get("torch.utils.data.dataloader")
         self.patches.replace(getattr(loading, "DataLoader", None), "__iter__", self._around_iter)
+        self.by_hand.install(self.patches, self.guarded)
         optim = sys.modules["torch.optim.optimizer"]
         self.patches.handles.append(optim.register_optimizer_step_post_hook(self._stepped))
         modules = sys.modules["torch.nn.modules.module"]
@@ -88,7 +94,7 @@ class Steering:
         return __iter__
 
     def _reads(self, loader: Any) -> None:
-        if not self.begun and has_optimiser(self.torch):
+        if not self.begun and self.by_hand.trains():
             self.begin()
         self.iterations += 1
         if self.torch.is_grad_enabled():
@@ -98,7 +104,7 @@ class Steering:
                 switch.reads(loader)
 
     def _called(self, module: Any, args: Any) -> None:  # noqa: ARG002 - torch passes them
-        if not self.begun and self.torch.is_grad_enabled() and has_optimiser(self.torch):
+        if not self.begun and self.torch.is_grad_enabled() and self.by_hand.trains():
             self.guarded(self.begin)
 
     def _stepped(self, optimiser: Any, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - as above
@@ -116,7 +122,10 @@ class Steering:
         self.begun = True
         self.first_forward.remove()
         for change in self.order.get("changes", ()):
-            self.switch_on(change["id"], change["settings"])
+            if "refused" in change:
+                self._goes_without(change["id"], change["refused"])
+            else:
+                self.switch_on(change["id"], change["settings"])
         if self.at_begin is not None:
             self.at_begin()
 
@@ -126,11 +135,14 @@ class Steering:
             self.prepare(change_id, settings).on()
             self.tell("change", id=change_id, applied=True)
         except Refused as refusal:
-            self.switches.pop(change_id, None)
-            self.tell("change", id=change_id, applied=False, reason=str(refusal))
+            self._goes_without(change_id, str(refusal))
         except Exception:
-            self.switches.pop(change_id, None)
-            self.tell("change", id=change_id, applied=False, reason=traceback.format_exc(limit=-3))
+            self._goes_without(change_id, traceback.format_exc(limit=-3))
+
+    def _goes_without(self, change_id: str, reason: str) -> None:
+        self.switches.pop(change_id, None)
+        self.refused[change_id] = reason
+        self.tell("change", id=change_id, applied=False, reason=reason)
 
     def prepare(self, change_id: str, settings: dict[str, Any]) -> Any:
         """The switch of a change, made ready and still off."""

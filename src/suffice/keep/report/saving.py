@@ -65,6 +65,24 @@ def savings(search: Search) -> Savings | None:
     )
 
 
+def takes(search: Search) -> Mapping[str, Figure]:
+    """What a whole run takes with what was kept, by the names of a profile's figures; empty where none was measured."""
+    plain, ratio = _whole(search.whole_run), search.total
+    if plain is None:
+        return {}
+    if not search.kept:
+        return plain.totals
+    if ratio is None or ratio.low is None or ratio.high is None:
+        return {}
+    found = {}
+    for name, whole in plain.totals.items():
+        least, likely, most = (1 - plain.training * (1 - 1 / end) for end in (_high(ratio), ratio.value, _low(ratio)))
+        found[name] = estimated(
+            whole.value * likely, whole.unit, low=_low(whole) * least, high=_high(whole) * most, method=plain.basis
+        )
+    return found
+
+
 def pays_back(search: Search, saved: Savings) -> str | None:
     """After how much of the job the search itself is paid back, in words."""
     each = saved.rows[0].each

@@ -14,6 +14,7 @@ from suffice.prove.trial import NULL
 from suffice.records import Figure, Outcome, Search, Trial, as_json
 
 PROJECTION = "projected, never measured"
+LOOKS_FASTER = 1.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,16 +62,27 @@ def tell(search: Search) -> Told:
 def _headline(search: Search) -> str:
     kept = search.kept
     if not kept:
-        tried = len(_of_changes(search))
-        return (
-            f"nothing was kept of {_count(tried, 'change')} tried: the job stays as it is"
-            if tried
-            else "nothing was tried"
-        )
+        return _nothing_kept(_of_changes(search))
     names = f"{_count(len(kept), 'change')} kept"
     if search.total is None:
         return f"{names}, which were never tried together"
     return f"{as_fast(search.total)}, with {names}"
+
+
+def _nothing_kept(tried: list[Trial]) -> str:
+    if not tried:
+        return "nothing is worth a try: the job is as fast as suffice can make it here"
+    open_ones = [trial for trial in tried if trial.verdict.outcome is Outcome.UNDECIDED and _looks_faster(trial)]
+    nothing = f"nothing was kept of {_count(len(tried), 'change')} tried"
+    if open_ones:
+        return f"{nothing}, {len(open_ones)} of them undecided: the job stays as it is"
+    return f"{nothing}: the job is as fast as suffice can make it here"
+
+
+def _looks_faster(trial: Trial) -> bool:
+    """Or was not looked at."""
+    ratio = trial.verdict.ratio
+    return ratio is None or ratio.value > LOOKS_FASTER
 
 
 def _support(search: Search) -> str:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 COUNTS = ("hits", "hit_ns", "misses", "miss_ns", "filled", "checked", "bypassed")
 CHECK_EVERY = 200
-MORE_RARELY_AFTER, RAREST = 3, 5  # after 3 checks one in 400, after 12 one in 1000
 SHORT = frozenset((str, int, pathlib.PosixPath))
 RECENT = 200_000
 SCALARS = (int, float, bool, str, type(None))
@@ -207,26 +206,29 @@ class Recent:
 
 
 class Turns:
-    """When the next hit is to be checked: one in 200 at first, fewer as checks go by without a difference.
+    """When the next hit is to be checked: one in 200, or fewer where that would take more than 0.5 % of the time.
 
-    A check costs what was saved, and where a step became five times shorter, one in 200 is 2 % of it. The samples that
-    are checked are never the same ones in every epoch.
+    A check costs what was saved, which may be a hundred hits. The samples that are checked are never the same ones in
+    every epoch.
     """
 
     def __init__(self) -> None:
         self.left = CHECK_EVERY // 2
         self.state = os.getpid()
-        self.checks = 0
+        self.checking_since_ns = self.not_before_ns = 0
 
     def come(self) -> bool:
         """Whether it is this one."""
+        if self.checking_since_ns:  # the one before was: what came of it is done by now
+            now_ns = time.perf_counter_ns()
+            self.not_before_ns = now_ns + CHECK_EVERY * (now_ns - self.checking_since_ns)
+            self.checking_since_ns = 0
         self.left -= 1
-        if self.left:
+        if self.left > 0 or time.perf_counter_ns() < self.not_before_ns:
             return False
-        self.checks += 1
-        every = CHECK_EVERY * min(RAREST, 1 + self.checks // MORE_RARELY_AFTER)
         self.state = (self.state * 1103515245 + 12345) % 2**31
-        self.left = 1 + every // 2 + self.state // 65536 % every
+        self.left = 1 + CHECK_EVERY // 2 + self.state // 65536 % CHECK_EVERY
+        self.checking_since_ns = time.perf_counter_ns()
         return True
 
 

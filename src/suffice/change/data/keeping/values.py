@@ -204,7 +204,7 @@ class Reader:
         if not extent:
             return torch.empty_strided(shape, strides, dtype=kind)
         flat = torch.frombuffer(buffer, dtype=kind, count=extent, offset=base + offset).clone()
-        return flat.as_strided(shape, strides)
+        return flat if len(shape) == 1 and strides == [1] else flat.as_strided(shape, strides)
 
     def _array(self, node: Node, buffer: Any, base: int) -> Any:
         _, dtype, shape, strides, extent, writeable, offset = node

@@ -42,7 +42,7 @@ def crowded_threads(view: View) -> Finding | None:
         ),
         bound=bound_of(share),
         practice=COMPUTE_TO_FIT,
-        cures=("intra-op-threads",),
+        cures=("intra-op-threads", "wait-policy"),
         confidence=_missing(len(here)),
     )
 

@@ -1,0 +1,1 @@
+"""Trials of changes that need another process from its start."""
