@@ -73,6 +73,7 @@ def test_accumulation_in_mixed_precision(agent_run: Callable[..., AgentRun]) -> 
     assert [row.last for row in record.steps if row.flags & COUNTED] == [3, 30]
     assert [optimiser["name"] for optimiser in record.optimisers] == ["AdamW"]
     assert record.facts["parameters"] == 50 * 8 + 8 * 10 + 10
+    assert (record.facts["backwards_per_step"], record.facts["searches_unused"]) == (2, False)
 
 
 def test_two_optimisers_and_a_gradient_scaler(agent_job: Callable[..., AgentRun]) -> None:

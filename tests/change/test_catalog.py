@@ -16,7 +16,7 @@ from suffice.errors import ChangeUnknownError
 from suffice.records import Risk, as_json
 from tests.change.profiles import EVERY_KIND, profile
 
-ROOMS = ("train", "data", "process", "semantic")
+ROOMS = ("train", "ranks", "data", "process", "semantic")
 FILES = [
     path
     for room in ROOMS
@@ -33,7 +33,7 @@ every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
 def test_every_file_is_in_the_catalogue():
-    """A technique is found by its file, whose name is its id; no name is in both rooms."""
+    """A technique is found by its file, whose name is its id; no name is in two rooms."""
     assert sorted(CATALOG) == sorted(path.stem.replace("_", "-") for path in FILES)
     assert len(CATALOG) >= 10
 
@@ -126,6 +126,7 @@ def test_a_job_without_a_loop_is_not_changed():
     assert refused == [(each, "no training loop was seen") for each in sorted(CATALOG)]
 
 
+WRAPPED = ["DistributedDataParallel"]
 PROPOSED = [
     ("fused-optimiser", profile(), [{}]),
     ("fused-optimiser", profile(optimisers=["RMSprop"]), "no fused step for RMSprop"),
@@ -151,7 +152,21 @@ PROPOSED = [
     ("gradient-checkpointing", EVERY_KIND["full"], [{}]),
     ("gradient-checkpointing", profile(peak_gib=4.0), "took 4 of 16 GiB"),
     ("gradient-checkpointing", profile(peak_gib=15.5, pressures={"memory": 0.0}), "nothing waits for it"),
+    ("cuda-graphs", profile(), "there is no GPU"),
+    ("cuda-graphs", EVERY_KIND["gpu"], [{}]),
+    ("cuda-graphs", profile(device="cuda:0", compiled=True), "records graphs itself"),
+    ("cuda-graphs", profile(device="cuda:0", ranks=2), "would not be recorded"),
     ("bucket-view", EVERY_KIND["ranks"], [{}]),
+    ("bucket-size", profile(ranks=2, models=WRAPPED, parameters=50_000_000), [{"mib": 100}, {"mib": 5}]),
+    ("bucket-size", profile(ranks=2, models=WRAPPED, parameters=1_000_000), [{"mib": 25}]),
+    ("bucket-size", profile(ranks=2, models=WRAPPED, parameters=100_000), "fit into the first bucket"),
+    ("bucket-size", profile(ranks=2, models=["Net"], parameters=1_000_000), "no model is wrapped"),
+    ("gradient-compression", EVERY_KIND["ranks"], "between GPUs alone"),
+    ("gradient-compression", profile(ranks=2, models=WRAPPED, device="cuda:0"), [{}]),
+    ("no-sync", profile(ranks=2, models=WRAPPED, backwards_per_step=4), [{}]),
+    ("no-sync", profile(ranks=2, models=WRAPPED, backwards_per_step=1), "followed by a step"),
+    ("static-graph", profile(ranks=2, models=WRAPPED, searches_unused=True), [{}]),
+    ("static-graph", EVERY_KIND["ranks"], "does not search"),
     ("wait-policy", EVERY_KIND["crowded"], [{"policy": "passive"}]),
     ("wait-policy", profile(pressures={"cpu": 0.02}), "processors are free"),
     ("wait-policy", profile(intra_op_threads=1, pressures={"cpu": 0.6}), "no other"),

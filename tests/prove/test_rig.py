@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from multiprocessing.connection import wait
 from pathlib import Path
 from random import Random
 
@@ -115,6 +116,20 @@ def test_a_job_that_trains_nothing(workshop: Workshop, tmp_path: Path) -> None:
     silent = Workshop(**{f: getattr(workshop, f) for f in workshop.__dataclass_fields__} | {"command": ("echo", "hm")})
     with pytest.raises(RigError, match=r"(?s)made no step.*hm"):
         Rig(silent, spool=tmp_path)
+
+
+def test_a_job_that_suffice_has_left_ends(workshop: Workshop, tmp_path: Path) -> None:
+    """Also where its last answer was never read, which the socket tells it by an error."""
+    endless = (*workshop.command[:-1], "100000")
+    named = {f: getattr(workshop, f) for f in workshop.__dataclass_fields__} | {"command": endless}
+    with closing(Rig(Workshop(**named), spool=tmp_path)) as rig:
+        assert rig.links is not None
+        assert rig.process is not None
+        (link,) = rig.links.links
+        link.connection.sendall(b'{"do": "facts"}\n')
+        assert wait([link.connection], 60)
+        link.connection.close()
+        rig.process.process.wait(60)
 
 
 def test_a_job_that_updates_its_weights_itself(workshop: Workshop, tmp_path: Path) -> None:

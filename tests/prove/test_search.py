@@ -52,6 +52,12 @@ class PlayedRig:
 
         return measure
 
+    def rest(self):
+        pass
+
+    def wake(self):
+        pass
+
     def keep(self, candidate):
         self.kept.append(candidate)
 

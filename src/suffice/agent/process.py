@@ -50,6 +50,7 @@ def facts(torch: Any, roots: Roots) -> dict[str, Any]:
         "intra_op_threads": torch.get_num_threads(),
         "compiled": "torch._dynamo" in sys.modules and compiled_graphs() > 0,
         "matmul_precision": torch.get_float32_matmul_precision(),
+        "searches_unused": any(getattr(m, "find_unused_parameters", False) for m in modules),
         "processor_times": os.times()[:2],
     }
 

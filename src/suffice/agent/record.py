@@ -265,7 +265,8 @@ class Record:
         if not self.described:
             self.described = True
             self._look_for_device()  # the model may have been moved since it was found
-            self.spool.message("facts", **process.facts(self.torch, self.roots))
+            passes = self.steps.frozen.backwards if self.steps.frozen is not None else None
+            self.spool.message("facts", backwards_per_step=passes, **process.facts(self.torch, self.roots))
         if self.roots.settled():
             self._close_early()
 

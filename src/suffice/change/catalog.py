@@ -1,4 +1,4 @@
-"""The modules of change/{train,data,process,semantic} -> all techniques; a profile -> changes worth a trial."""
+"""The modules of change/{train,ranks,data,process,semantic} -> all techniques; a profile -> changes worth a trial."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
-from suffice.change import data, process, semantic, train
+from suffice.change import data, process, ranks, semantic, train
 from suffice.errors import ChangeUnknownError
 from suffice.records import Change, Profile, Risk
 
@@ -62,7 +62,7 @@ def _technique(name: str, module: ModuleType) -> Technique:
 
 
 def _techniques() -> Iterator[Technique]:
-    for room in (train, data, process, semantic):
+    for room in (train, ranks, data, process, semantic):
         for found in sorted(iter_modules(room.__path__), key=lambda each: each.name):
             if not found.ispkg:  # what techniques of a room share
                 yield _technique(found.name, import_module(f"{room.__name__}.{found.name}"))

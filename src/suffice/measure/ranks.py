@@ -37,6 +37,8 @@ FACTS = (
     "intra_op_threads",
     "matmul_precision",
     "autocast",
+    "backwards_per_step",
+    "searches_unused",
 )
 
 

@@ -61,8 +61,9 @@ def run_course(
             f"the job ended without having made a step (exit code {process.exit_code}): {process.tail()[-TAIL_SHOWN:]}"
         )
     told = json.loads(report.read_text())
-    if told["refused"]:
-        return "; ".join(told["refused"])
+    refused = told["refused"] or [path.read_text() for path in sorted(place.glob(f"{report.name}.[0-9]*"))]
+    if refused:
+        return "; ".join(refused)
     return _course(told, changes)
 
 

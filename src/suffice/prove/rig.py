@@ -7,7 +7,6 @@ user's run: it is ended when the rig is closed.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -24,71 +23,13 @@ from suffice.prove.trial import Arm, MeasurePair
 from suffice.prove.workshop import Workshop
 from suffice.records import Change
 from suffice.run.background import Background
+from suffice.run.links import JobEndedError, Links
 
-BEGIN_S = 300.0
-STEP_S = 600.0
-POLL_S = 0.1
-RESTARTS = 40
+RESTARTS, ENDS = 40, 3
+ATTEMPTS = 6
 FAILURES = 2
 ENDING_S = 10.0
-SOCKET = "rig"
 NOT_A_TRAINING = "what follows `--` must train a model of torch; `suffice measure` tells what it does"
-
-
-class JobEndedError(Exception):
-    """The job's process has ended, or said nothing for too long."""
-
-
-class Link:
-    """The socket of one process of the job."""
-
-    def __init__(self, process: Background, listener: socket.socket, on_wait: Callable[[], None]) -> None:
-        self.process = process
-        self.on_wait = on_wait
-        listener.settimeout(POLL_S)
-        until_s = time.monotonic() + BEGIN_S
-        while True:
-            try:
-                self.connection, _ = listener.accept()
-                break
-            except TimeoutError:
-                self._look(until_s)
-        self.connection.settimeout(POLL_S)
-        self.buffer = b""
-        self.hello = self.receive()
-
-    def _look(self, until_s: float) -> None:
-        self.on_wait()
-        if self.process.exit_code is not None:
-            raise JobEndedError(f"it ended with exit code {self.process.exit_code}")
-        if time.monotonic() > until_s:
-            raise JobEndedError("it made no step for too long")
-
-    def receive(self) -> dict[str, Any]:
-        """The next answer."""
-        until_s = time.monotonic() + STEP_S
-        while b"\n" not in self.buffer:
-            try:
-                data = self.connection.recv(1 << 16)
-            except TimeoutError:
-                self._look(until_s)
-                continue
-            except OSError:
-                data = b""
-            if not data:
-                raise JobEndedError("it ended")
-            self.buffer += data
-        line, _, self.buffer = self.buffer.partition(b"\n")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def ask(self, **order: Any) -> dict[str, Any]:
-        """Give an order and wait for its answer."""
-        try:
-            self.connection.sendall(json.dumps(order).encode() + b"\n")
-        except OSError:
-            raise JobEndedError("it ended") from None
-        return self.receive()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -104,7 +45,7 @@ class Pairs:
 
 
 class Rig:
-    """The live job; to be closed."""
+    """The live job; to be closed. Its ranks all have the same order for the same step."""
 
     def __init__(
         self,
@@ -119,69 +60,69 @@ class Rig:
         self.kept: list[Change] = []
         self.from_start = [{"id": change.id, "settings": dict(change.settings)} for change in changes]
         self.spool: Path | None = spool
-        self.starts = 0
-        self.start_s = 0.0
+        self.starts, self.start_s = 0, 0.0
+        self.ranks = 1
         self.process: Background | None = None
+        self.links: Links | None = None
         self.place = Path(tempfile.mkdtemp(prefix="rig-", dir=workshop.folder))
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with _short(self.place) as short:
-            self.listener.bind(f"{short}/{SOCKET}")
-        self.listener.listen(1)
         try:
-            self.link = self._start()
+            self._start()
         except BaseException:
             self.close()
             raise
 
-    def _start(self) -> Link:
+    def _start(self) -> None:
         self.starts += 1
         if self.starts > RESTARTS:
             raise RigError(f"the job came to its end {RESTARTS} times during the trials: it makes too few steps")
-        order = {"socket": str(self.place / SOCKET), "changes": self.from_start}
-        begun_s = time.monotonic()
-        self.process = self.workshop.start(order, spool=self.spool)
-        self.spool = None  # only the first process is recorded
-        try:
-            link = Link(self.process, self.listener, self._wait)
-        except JobEndedError as ended:
-            self.process.stop()
-            raise RigError(
-                f"the job made no step in which anything could be tried: {ended}\n{self.process.tail()}",
-                hint=NOT_A_TRAINING,
-            ) from None
-        self.workshop.by_hand |= bool(link.hello.get("by_hand"))
+        path, begun_s = self.place / str(self.starts), time.monotonic()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            with _short(self.place) as short:
+                listener.bind(f"{short}/{path.name}")
+            listener.listen()
+            self.process = self.workshop.start({"socket": str(path), "changes": self.from_start}, spool=self.spool)
+            self.spool = None  # only the first process is recorded
+            try:
+                self.links = Links(self.process, listener, self._wait)
+            except JobEndedError as ended:
+                self.process.stop()
+                raise RigError(
+                    f"the job made no step in which anything could be tried: {ended}\n{self.process.tail()}",
+                    hint=NOT_A_TRAINING,
+                ) from None
+
+        self.ranks = len(self.links)
+        self.workshop.by_hand |= any(link.hello.get("by_hand") for link in self.links.links)
         self.start_s = time.monotonic() - begun_s
-        return link
 
     def _wait(self) -> None:
         self.on_wait(self.process.process.pid if self.process else None)
 
     def _again(self, candidate: Change | None) -> None:
-        """A new process in the state of the old one."""
-        self.close_process()
-        self.link = self._start()
+        """New processes in the state of the old ones."""
+        self.close()
+        self._start()
         for change in (*self.kept, *((candidate,) if candidate else ())):
-            answer = self._prepared(change)
-            if "refused" in answer:
-                raise RigError(f"{change.name} could be switched on once, and not again: {answer['refused']}")
+            reason = self._prepared(change)
+            if reason is not None:
+                raise RigError(f"{change.name} could be switched on once, and not again: {reason}")
             if change in self.kept:
-                self.link.ask(do="keep", id=change.id)
+                self._ask(do="keep", id=change.id)
 
-    def _asked(self, candidate: Change | None, **order: Any) -> dict[str, Any]:
-        """An order's answer; where the job comes to its end first, in a new process.
+    def _ask(self, **order: Any) -> list[dict[str, Any]]:
+        """The answers of all ranks.
 
         Raises:
-            RigError: if it failed, and failed again.
+            JobEndedError: if the job comes to its end first.
+            RigError: if its ranks don't make the same steps; then it is ended.
         """
-        failures = 0
-        while True:
-            try:
-                return self.link.ask(**order)
-            except JobEndedError:
-                failures += self._failed()
-                if candidate is not None and failures == FAILURES:
-                    raise RigError(f"with it the job fails: {self._last_line()}") from None
-                self._again(candidate)
+        if self.links is None:
+            raise JobEndedError("it was ended")
+        try:
+            return self.links.ask(**order)
+        except RigError:
+            self.close()
+            raise
 
     def _failed(self) -> bool:
         """Whether the job ended by an error of its own."""
@@ -196,23 +137,38 @@ class Rig:
         return lines[-1] if lines else "it says nothing"
 
     def run(self, steps: int) -> dict[str, Any] | None:
-        """Let the job make steps; None where it comes to its end first, after which it is started again when asked."""
+        """Let the job make steps; None where it comes to its end first, after which it is started again when asked.
+
+        A step's time is that of the slowest rank.
+        """
         try:
-            return self.link.ask(do="run", steps=steps)
+            answers = self._ask(do="run", steps=steps, warm_up=0)
         except JobEndedError:
             return None
+        return {"ran": steps, "wall_s": [max(each) for each in zip(*(a["wall_s"] for a in answers), strict=True)]}
 
     def prepare(self, change: Change) -> str | None:
-        """Make a change ready to be tried; the reason if it is not possible here."""
+        """Make a change ready to be tried, on all ranks or on none; the reason if it is not possible here."""
         while True:
             try:
-                return self._prepared(change).get("refused")
+                return self._prepared(change)
             except JobEndedError:
                 self._again(None)
 
-    def _prepared(self, change: Change) -> dict[str, Any]:
+    def _prepared(self, change: Change) -> str | None:
         order = {"do": "prepare", "id": change.id, "settings": dict(change.settings), "seconds": self.rehearsal_s}
-        return self.link.ask(**order)
+        reason = self._refusal(self._ask(**order))
+        if reason is not None:
+            self._ask(do="drop", id=change.id)
+        return reason
+
+    def _refusal(self, answers: Sequence[dict[str, Any]]) -> str | None:
+        """Why a rank refused, if one did."""
+        reasons = [(rank, answer["refused"]) for rank, answer in enumerate(answers) if "refused" in answer]
+        if not reasons:
+            return None
+        rank, reason = reasons[0]
+        return str(reason) if len(reasons) == len(answers) else f"on rank {rank}: {reason}"
 
     rehearsal_s = 120.0
 
@@ -229,65 +185,124 @@ class Rig:
     def _measure(
         self, ids: Sequence[str], change: Change | None, *, clock: str, block: int, warm_up: int, seen: Pairs
     ) -> MeasurePair:
-        def measure(first: Arm) -> tuple[float, float] | None:
-            order = {"do": "pair", "ids": list(ids), "first": str(first), "block": block, "warm_up": warm_up}
-            answer = self._asked(change, **order)
-            if "refused" in answer:
-                raise RigError(f"the trial broke off: {answer['refused']}")
-            for number, times in enumerate((seen.wall, seen.processor, seen.of_all)):
-                times.append((answer["plain"][number], answer["changed"][number]))
-            return (seen.wall if clock == "wall" else seen.processor)[-1]
+        def measure(first: Arm) -> tuple[float, float]:
+            arms = (Arm.PLAIN, Arm.CHANGED) if first is Arm.PLAIN else (Arm.CHANGED, Arm.PLAIN)
+            failures = 0
+            for _ in range(ENDS):
+                try:
+                    told = {arm: self._block(ids, arm, block, warm_up) for arm in arms}
+                except JobEndedError:
+                    failures += self._failed()
+                    if change is not None and failures == FAILURES:
+                        raise RigError(f"with it the job fails: {self._last_line()}") from None
+                    self._again(change)
+                    continue
+                for number, times in enumerate((seen.wall, seen.processor, seen.of_all)):
+                    times.append((told[Arm.PLAIN][number], told[Arm.CHANGED][number]))
+                # Processor time does not know how long ranks wait for each other.
+                return (seen.wall if clock == "wall" or self.ranks > 1 else seen.processor)[-1]
+            raise RigError(f"the job came to its end {ENDS} times before one pair of blocks was compared")
 
         return measure
 
     def block(self, steps: int, *, warm_up: int) -> tuple[float, float]:
-        """Seconds a step on the clock and on the processor, of a block of steps as the job is now."""
-        answer = self._asked(None, do="block", block=steps, warm_up=warm_up)
-        if "refused" in answer:
-            raise RigError(f"the trial broke off: {answer['refused']}")
-        wall_s, processor_s, _ = answer["block"]
-        return wall_s, processor_s
+        """Seconds a step on the clock and on the processor, of a block of steps as the job is now.
+
+        It is compared with that of another process: what workers fetched while it waited does not count.
+        """
+        while True:
+            try:
+                ahead = max(each["ahead"] for each in self._ask(do="switch", ids=[], on=False))
+                return self._timed(steps, warm_up + ahead)[:2]
+            except JobEndedError:
+                self._again(None)
+
+    def _block(self, ids: Sequence[str], arm: Arm, block: int, warm_up: int) -> tuple[float, float, float]:
+        """The times of a block of steps with the changes on or off.
+
+        What all ranks do is settled here: how many steps make a block, and whether it has to be made again.
+        """
+        answers = self._ask(do="switch", ids=list(ids), on=arm is Arm.CHANGED)
+        reason = self._refusal(answers)
+        if reason is not None:
+            raise RigError(f"the trial broke off: {reason}")
+        # A switch may find in the job that it needs longer blocks: workers have fetched ahead.
+        block = max(block, *(each["block"] for each in answers))
+        warm_up = max(warm_up, *(each["warm_up"] for each in answers))
+        return self._timed(block, warm_up)
+
+    def _timed(self, block: int, warm_up: int) -> tuple[float, float, float]:
+        """Seconds a step: of the slowest rank on the wall clock; of all ranks on the processors, and with children.
+
+        Of several attempts the last counts, whatever happened.
+        """
+        for attempt in range(ATTEMPTS):
+            answers = self._ask(do="run", steps=block, warm_up=0 if attempt else warm_up)
+            if not any(each["disturbed"] for each in answers):
+                break
+        steps = max(each["worth"] for each in answers) or block
+        wall_s = max(sum(each["wall_s"]) for each in answers)
+        processor_s = sum(sum(each["processor_s"]) for each in answers)
+        of_children_s = sum(each["of_children_s"] for each in answers)
+        return wall_s / steps, processor_s / steps, (processor_s + of_children_s) / steps
 
     def keep(self, change: Change) -> None:
         """Leave a prepared change switched on, and build on it."""
         self.kept.append(change)
         with suppress(JobEndedError):  # then the next process has it
-            self.link.ask(do="keep", id=change.id)
+            self._ask(do="keep", id=change.id)
 
     def drop(self, change: Change) -> None:
         """Take a change out again, whether it was kept or only prepared."""
         self.kept = [each for each in self.kept if each != change]
         with suppress(JobEndedError):
-            self.link.ask(do="drop", id=change.id)
+            self._ask(do="drop", id=change.id)
 
     def facts(self) -> dict[str, dict[str, Any]]:
-        """What the techniques tell of themselves."""
-        answer = self._asked(None, do="facts")
-        facts: dict[str, dict[str, Any]] = answer.get("facts", {})
-        return facts
+        """What the techniques tell of themselves, on the first rank."""
+        while True:
+            try:
+                facts: dict[str, dict[str, Any]] = self._ask(do="facts")[0].get("facts", {})
+            except JobEndedError:
+                self._again(None)
+            else:
+                return facts
 
     def refused(self) -> dict[str, str]:
-        """What the job was started with and goes without, with the reason."""
-        refused: dict[str, str] = self._asked(None, do="facts")["refused"]
-        return refused
+        """What the job was started with and goes without on some rank, with the reason."""
+        while True:
+            try:
+                refused: dict[str, str] = {}
+                for answer in self._ask(do="facts"):
+                    refused.update(answer["refused"])
+            except JobEndedError:
+                self._again(None)
+            else:
+                return refused
 
     def leave(self) -> None:
-        """Have the record of the first process written; nothing is recorded from here on."""
+        """Have the record of the first processes written; nothing is recorded from here on."""
         with suppress(JobEndedError):
-            self.link.ask(do="leave")
+            self._ask(do="leave")
 
-    def close_process(self) -> None:
-        """End the job's process."""
-        if self.process is not None:
-            self.process.stop()
-            self.process = None
-        with suppress(AttributeError, OSError):
-            self.link.connection.close()
+    def rest(self) -> None:
+        """End a job of several ranks until it is needed again: its courses want the port that its ranks meet at."""
+        if self.ranks > 1:
+            self.close()
+
+    def wake(self) -> None:
+        """Start it again, if it rests, so that no trial's time goes into that."""
+        if self.links is None:
+            self._again(None)
 
     def close(self) -> None:
         """End the job."""
-        self.close_process()
-        self.listener.close()
+        if self.process is not None:
+            self.process.stop()
+            self.process = None
+        if self.links is not None:
+            self.links.close()
+            self.links = None
 
 
 @contextmanager

@@ -201,6 +201,7 @@ class Search:
             trial = overruled(trial, "it is faster, but takes more of the processors, and so of energy and carbon")
         if trial.kept:
             self.say(f"{change.name}: {trial.verdict.reason}; comparing the numbers")
+            self.rig.rest()
             trial = judged(trial, self.gate.judge(self.kept, change))
         if trial.kept:
             self.rig.keep(change)
@@ -249,6 +250,7 @@ class Search:
         """
         while len(self.kept) > 1:
             self.say(f"{len(self.kept)} changes together")
+            self.rig.wake()
             seen = Pairs()
             used = [self._manner(change) for change in self.kept]
             clock = "wall" if any(manner.clock == "wall" for manner in used) else "processor"
@@ -277,6 +279,7 @@ class Search:
         if steps < self.gate.steps:
             return trial
         self.say(f"comparing the losses over {steps} steps and {SEEDS} seeds")
+        self.rig.rest()
         judgement = self.gate.judge_all(self.kept, steps=steps, seeds=SEEDS)
         return trial if judgement.met is None else judged(trial, judgement)
 

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from ..process import rank
 from ..roots import find
 from .calls import Calls
 from .nested import each_tensor
@@ -36,6 +37,7 @@ class Job:
         self.steppings: list[Stepping] = []
         self.switches: dict[str, Any] = {}  # of the changes that are on, or ready, by their ids
         self.same_draws = False  # whether a change must draw the random numbers that the plain job draws
+        self.together = False  # whether somebody has all ranks change at the same step
 
     def roots(self) -> list[Any]:
         """The modules that are nobody's child and have parameters that an optimiser holds."""
@@ -96,10 +98,21 @@ class Job:
             return os.cpu_count() or 1
 
     @property
+    def ranks_here(self) -> int:
+        """How many ranks train on this machine, as launchers tell; all of them where nobody does."""
+        world = rank(self.torch)[1]
+        try:
+            return int(os.environ.get("LOCAL_WORLD_SIZE") or world)
+        except ValueError:
+            return world
+
+    @property
     def memory_bytes(self) -> int:
-        """What a technique may take at most: half of what is available, and of the group's limit."""
+        """What a technique may take at most: this rank's share of half of what is available in the group's limit."""
         available = _available_bytes()
-        return UNKNOWN_MEMORY_BYTES if available is None else int(MEMORY_SHARE * available)
+        if available is None:
+            return UNKNOWN_MEMORY_BYTES
+        return int(MEMORY_SHARE * available) // self.ranks_here
 
     @property
     def scratch_bytes(self) -> int:

@@ -1,19 +1,21 @@
 """Orders on a socket -> the job runs on, in blocks of steps with a change on and off, and tells the time of each.
 
-At a step's boundary the job waits for the next order, so what suffice takes to think is in no step. A block in which
-something happened that has nothing to do with the change (a new epoch, a compilation) is made again. Where a step holds
-the samples of several (a switch counts them in `worth`), the time is that of one. Where suffice has gone, the process
-ends: its files are a sandbox's, and nobody waits for it.
+At a step's boundary the job waits for the next order, so what suffice takes to think is in no step. Of several ranks
+each has a socket of its own and the same orders, and obeys them at the same step: what an order makes of the steps to
+come is the same on all of them, also where it fails. Where a step holds the samples of several, a switch counts them
+in `worth`. Where suffice has gone, the process ends: its files are a sandbox's, and nobody waits for it.
 
-    {"do": "run", "steps": n}                                       -> {"ran": n, "wall_s": […], "processor_s": […]}
-    {"do": "prepare", "id": …, "settings": {…}, "seconds": s}       -> {"prepared": facts} or {"refused": reason}
-    {"do": "pair", "ids": […], "first": "plain", "block": n, "warm_up": m}
-                                       -> {"plain": [wall_s, cpu_s, cpu_s with children], "changed": […]}
-    {"do": "block", "block": n, "warm_up": m}   as the job is       -> {"block": [wall_s, cpu_s, …]}
-    {"do": "keep" | "drop", "id": …}                                -> {"done": …}
-    {"do": "facts"}                                                 -> {"facts": {id: {…}}, "refused": {id: reason}}
-    {"do": "leave"}  the record is written and closed               -> {"done": "leave"}
+    {"do": "run", "steps": n, "warm_up": m}    m + n steps      -> {"wall_s": […], "processor_s": […],
+                                                               "of_children_s": s, "disturbed": …}
+    {"do": "prepare", "id": …, "settings": {…}, "seconds": s}   -> {"prepared": facts} or {"refused": reason}
+    {"do": "switch", "ids": […], "on": true}                    -> {"block": n, "warm_up": m} that they want, and
+                                                               "ahead": batches that workers may have; or refused
+    {"do": "keep" | "drop", "id": …}                            -> {"done": …}
+    {"do": "facts"}                                             -> {"facts": {id: {…}}, "refused": {id: reason}}
+    {"do": "leave"}  the record is written and closed           -> {"done": "leave"}
     {"do": "end"}
+
+"disturbed": something happened that has nothing to do with the change (a new epoch, a compilation).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING
 
+from ..process import rank
 from .job import Refused
 
 if TYPE_CHECKING:
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     # Yields where the job has to make a step; the value of the expression is (wall_ns, cpu_ns) at its end.
     Steps = Generator[None, None, Any]
 
-ATTEMPTS = 6
 PATIENCE = 100
 
 
@@ -52,8 +54,9 @@ class Rig:
         self.pacemaker = self.steps_of_others = 0
         self.running: Steps | None = None
         self.recording = session is not None
+        steering.job.together = True
         steering.at_begin = self._connect
-        steering.at_step = self._stepped
+        steering.at_step = self._at_step
 
     def _connect(self) -> None:
         link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -63,8 +66,9 @@ class Rig:
         os.close(folder)
         self.link = link
         self.orders = link.makefile("r")
-        by_hand = self.steering.by_hand.optimiser is not None
-        self._say(hello=1, pid=os.getpid(), processors=self.steering.job.processors, by_hand=by_hand)
+        number, world = rank(self.steering.torch)
+        here, by_hand = self.steering.job.ranks_here, self.steering.by_hand.optimiser is not None
+        self._say(hello=2, rank=number, world=world, world_here=here, by_hand=by_hand)
 
     def _say(self, **told: Any) -> None:
         try:
@@ -76,6 +80,14 @@ class Rig:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+    def _at_step(self, optimiser: Any) -> None:
+        """A job that obeys no more ends: nobody waits for its files, and other ranks would wait for it."""
+        try:
+            self._stepped(optimiser)
+        except Exception:  # such as a socket that suffice left with an answer unread
+            traceback.print_exc()
+            self._leave()
 
     def _stepped(self, optimiser: Any) -> None:
         """Of several optimisers the first one's step is the boundary, as long as it goes on stepping."""
@@ -116,8 +128,7 @@ class Rig:
         actions: dict[str, Callable[[dict[str, Any]], Steps]] = {
             "run": self._run,
             "prepare": self._prepare,
-            "pair": self._pair,
-            "block": self._alone,
+            "switch": self._switch,
             "keep": self._keep,
             "drop": self._drop,
             "facts": self._facts,
@@ -126,13 +137,18 @@ class Rig:
         return actions[order["do"]](order)
 
     def _run(self, order: dict[str, Any]) -> Steps:
+        for _ in range(order["warm_up"]):
+            yield
         wall_s, processor_s = [], []
+        before, worth, children = self._events(), self._worth(), _children_s()
         for _ in range(order["steps"]):
             begun = time.perf_counter(), time.process_time()
             yield
             wall_s.append(time.perf_counter() - begun[0])
             processor_s.append(time.process_time() - begun[1])
-        return {"ran": order["steps"], "wall_s": wall_s, "processor_s": processor_s}
+        of_children_s = sum(now_s - children.get(pid, 0.0) for pid, now_s in _children_s().items())
+        times = {"wall_s": wall_s, "processor_s": processor_s, "of_children_s": of_children_s}
+        return {**times, "worth": self._worth() - worth, "disturbed": before != self._events()}
 
     def _prepare(self, order: dict[str, Any]) -> Steps:
         self._stop_recording()
@@ -163,43 +179,20 @@ class Rig:
             except Exception:  # it was never on
                 pass
 
-    def _pair(self, order: dict[str, Any]) -> Steps:
+    def _switch(self, order: dict[str, Any]) -> Steps:
         self._stop_recording()
-        arms = ("plain", "changed") if order["first"] == "plain" else ("changed", "plain")
-        told: dict[str, Any] = {}
-        for arm in arms:
-            told[arm] = yield from self._block(arm == "changed", order)
-        return told
-
-    def _alone(self, order: dict[str, Any]) -> Steps:
-        """A block to be compared with that of another process; what workers fetched while it waited does not count."""
-        self._stop_recording()
-        loader = self.steering.loader
-        ahead = getattr(loader, "num_workers", 0) * (getattr(loader, "prefetch_factor", None) or 0)
-        block = yield from self._block(False, {**order, "ids": [], "warm_up": order["warm_up"] + ahead})
-        return {"block": block}
-
-    def _block(self, changed: bool, order: dict[str, Any]) -> Steps:
-        """[wall s, processor s, the same with children] a step of a block; the last of several attempts counts."""
         switches = [self.steering.switches[change_id] for change_id in order["ids"]]
         for switch in switches:
-            (switch.on if changed else switch.off)()
-        # A switch may find in the job that it needs longer blocks: workers have fetched ahead.
-        block = max([order["block"], *(getattr(switch, "block", 1) for switch in switches)])
-        warm_up = max([order["warm_up"], *(getattr(switch, "warm_up", 0) for switch in switches)])
-        for _ in range(warm_up):
-            yield
-        for _ in range(ATTEMPTS):
-            before, worth, children = self._events(), _worth(switches), _children_s()
-            begun = time.perf_counter(), time.process_time()
-            for _ in range(block):
-                yield
-            wall_s, processor_s = time.perf_counter() - begun[0], time.process_time() - begun[1]
-            of_children_s = sum(now_s - children.get(pid, 0.0) for pid, now_s in _children_s().items())
-            if before == self._events():
-                break
-        steps = _worth(switches) - worth or block
-        return [wall_s / steps, processor_s / steps, (processor_s + of_children_s) / steps]
+            (switch.on if order["on"] else switch.off)()
+        wanted = {name: max([0, *(getattr(switch, name, 0) for switch in switches)]) for name in ("block", "warm_up")}
+        loader = self.steering.loader
+        ahead = getattr(loader, "num_workers", 0) * (getattr(loader, "prefetch_factor", None) or 0)
+        return {**wanted, "ahead": ahead}
+        yield
+
+    def _worth(self) -> float:
+        """The steps of the plain job's size that were made so far, where a switch counts them."""
+        return max((switch.worth for switch in self.steering.switches.values() if hasattr(switch, "worth")), default=0)
 
     def _events(self) -> tuple[int, int]:
         """What has happened so far that makes a step unlike others: epochs begun, graphs compiled."""
@@ -227,11 +220,6 @@ class Rig:
     def _facts(self, order: dict[str, Any]) -> Steps:  # noqa: ARG002 - as its siblings
         return {"facts": self.steering.facts(), "refused": self.steering.refused}
         yield
-
-
-def _worth(switches: list[Any]) -> float:
-    """The steps of the plain job's size that were made so far, where a switch counts them."""
-    return max((switch.worth for switch in switches if hasattr(switch, "worth")), default=0)
 
 
 def _children_s() -> dict[int, float]:

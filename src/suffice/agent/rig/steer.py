@@ -23,7 +23,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from ..hooks import Patches
-from ..process import keep_from_dynamo
+from ..process import keep_from_dynamo, rank
 from .by_hand import ByHand
 from .job import Job, Refused
 
@@ -47,7 +47,7 @@ def technique(change_id: str) -> Any:
     package = __package__.rpartition(".")[0]
     if not change_id.replace("-", "").isalnum():
         raise Refused("{!r} is no name of a technique".format(change_id))
-    for room in ("train", "data", "process", "semantic"):
+    for room in ("train", "ranks", "data", "process", "semantic"):
         name = "{}.change.{}.{}".format(package, room, change_id.replace("-", "_"))
         try:
             return import_module(name)
@@ -219,6 +219,10 @@ def _begin_course(torch: Any, steering: Steering, course: dict[str, Any]) -> Non
     def tell(kind: str, **fields: Any) -> None:
         if kind == "change" and not fields["applied"]:
             refused.append("{}: {}".format(fields["id"], fields["reason"]))
+            number = rank(torch)[0]
+            if number:  # the first rank tells the course, and does not know of it
+                with open("{}.{}".format(course["report"], number), "w") as file:
+                    file.write("on rank {}: {}".format(number, "; ".join(refused)))
 
     def report(told: dict[str, Any]) -> None:
         draft = course["report"] + ".draft"

@@ -56,6 +56,8 @@ class ProcessTrials:
         search = self.search
         if any(each.id == change.id for each in self.kept):
             return refusal(change, "the same technique is kept with other settings")
+        if search.rig.ranks > 1:
+            return refusal(change, "two jobs of several ranks side by side would meet at the same port")
         reason = refused_at_start([*self.kept, change], self.workshop.environment)
         if reason is not None:
             return refusal(change, reason)
@@ -63,7 +65,7 @@ class ProcessTrials:
         search.say(f"{change.name}: timing it, by pairs of processes")
         try:
             self._require_time(2 * (search.rig.start_s + BLOCKS * self._block() * search.step_s))
-            search.rig.close_process()
+            search.rig.close()
             trial = self._timed(change, clock, seen)
         except _TooDearError as error:
             return replace(without_trial(change, Outcome.UNDECIDED, str(error)), spent_s=search.clock() - begun_s)

@@ -190,8 +190,9 @@ def open_store(job: Any, studies: Sequence[Study], layout: Layout, *, in_file: b
         clear_away(job.scratch, path)
     store = Store(path, layout.fingerprint.encode(), slots, min(capacity, most))
     if path is not None and layout.private:
-        os.unlink(path)  # it goes with the last process that has it open
-        os.unlink(path + ".lock")
+        for each in (path, path + ".lock"):  # it goes with the last process that has it open
+            with contextlib.suppress(FileNotFoundError):  # another rank's hand was quicker
+                os.unlink(each)
     return store
 
 

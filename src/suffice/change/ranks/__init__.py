@@ -1,0 +1,1 @@
+"""Changes to what the ranks of a job exchange, one technique a file; all ranks have them from the same step on."""
