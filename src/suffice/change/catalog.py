@@ -61,15 +61,31 @@ def _technique(name: str, module: ModuleType) -> Technique:
     )
 
 
-def _techniques() -> Iterator[Technique]:
-    for room in (train, ranks, data, process, semantic):
-        for found in sorted(iter_modules(room.__path__), key=lambda each: each.name):
-            if not found.ispkg:  # what techniques of a room share
-                yield _technique(found.name, import_module(f"{room.__name__}.{found.name}"))
+class Catalog(Mapping[str, Technique]):
+    """Every technique by its id; a technique's file is read when it is asked for."""
+
+    def __init__(self) -> None:
+        rooms = (train, ranks, data, process, semantic)
+        found = (
+            (room, name) for room in rooms for _, name, is_package in iter_modules(room.__path__) if not is_package
+        )
+        self._files = {name.replace("_", "-"): f"{room.__name__}.{name}" for room, name in found}
+        self._techniques: dict[str, Technique] = {}
+
+    def __getitem__(self, change_id: str) -> Technique:
+        if change_id not in self._techniques:
+            file = self._files[change_id]
+            self._techniques[change_id] = _technique(file.rpartition(".")[2], import_module(file))
+        return self._techniques[change_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
 
 
-CATALOG: Mapping[str, Technique] = {each.id: each for each in _techniques()}
-"""Every technique by its id."""
+CATALOG = Catalog()
 
 
 def technique(change_id: str) -> Technique:

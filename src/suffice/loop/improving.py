@@ -29,7 +29,7 @@ from suffice.records import Change, Figure, Goal, Judgement, Note, Profile, Risk
 
 COURSE_STEPS, FEWEST_COURSE_STEPS = 20, 4
 COURSE_S = 30.0
-RUNS, LEAST_S, USUAL_S = 2.0, 60.0, 300.0
+RUNS, LEAST_S, USUAL_S = 2.0, 120.0, 300.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from suffice.change.catalog import at_start
@@ -24,6 +25,9 @@ from suffice.measure.ranks import precision_of
 from suffice.records import Change, Goal, Note, Profile, Target
 from suffice.run.here import Ended, run_here
 from suffice.run.stage import environment, stage_agent
+
+FOR_THE_END = "suffice.keep.report.text"
+"""What is needed once the job has ended: loading it before would hold the job up, and after it the user."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,8 +80,13 @@ def measure(
             watch(observer)
 
     variables = _variables(changes, stage, folder, home, target)
+
+    def started(pid: int) -> None:
+        observer.started(pid)
+        import_module(FOR_THE_END)  # while the job is busy with imports of its own
+
     try:
-        ended = run_here(command, variables, on_start=observer.started, on_tick=tick, tick_s=TICK_S)
+        ended = run_here(command, variables, on_start=started, on_tick=tick, tick_s=TICK_S)
     except Exception:
         _discard(ledger, name, folder)
         raise
