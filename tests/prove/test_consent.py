@@ -14,7 +14,9 @@ from suffice.loop.diary import Diary
 from suffice.prove.equality import judge_semantic
 from suffice.prove.full import FullPair
 from suffice.prove.gate import _comparable
+from suffice.prove.rig import Rig
 from suffice.prove.search import Search, Terms
+from suffice.prove.trial import Arm
 from suffice.records import Change, Judgement, Outcome, Risk
 from tests.change.profiles import profile
 from tests.prove.made_courses import plain
@@ -112,22 +114,25 @@ class Counting:
         self.now = 1
 
 
-def test_a_step_of_several_is_told_by_the_time_of_one() -> None:
+def test_a_step_of_several_is_told_by_the_time_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """With three steps in one that takes as long, a step's time is a third."""
-    switch, steps = Counting(each=3), 0
-    live = Obeying.__new__(Obeying)
-    live.steering = SimpleNamespace(switches={"x": switch}, iterations=0)  # type: ignore[assignment]
-    live.recording = False
-    order = {"ids": ["x"], "first": "plain", "block": 4, "warm_up": 1}
-    asked = live._pair(order)
-    told: dict[str, Any] = {}
-    try:
-        while True:
-            next(asked)
-            switch.worth += switch.now
-            time.sleep(0.01)
-            steps += 1
-    except StopIteration as end:
-        told = end.value
-    assert steps == 10
-    assert told["plain"][0] / told["changed"][0] == pytest.approx(3, rel=0.3)
+    switch = Counting(each=3)
+    job = Obeying.__new__(Obeying)
+    job.steering = SimpleNamespace(switches={"x": switch}, iterations=0, loader=None)  # type: ignore[assignment]
+    job.recording = False
+
+    def ask(_: Rig, **order: Any) -> list[dict[str, Any]]:
+        asked = job._obey(order)
+        try:
+            while True:
+                next(asked)
+                switch.worth += switch.now
+                time.sleep(0.01)
+        except StopIteration as end:
+            return [end.value]
+
+    monkeypatch.setattr(Rig, "_ask", ask)
+    live = Rig.__new__(Rig)
+    plain_s, *_ = live._block(["x"], Arm.PLAIN, 4, 1)
+    changed_s, *_ = live._block(["x"], Arm.CHANGED, 4, 1)
+    assert plain_s / changed_s == pytest.approx(3, rel=0.3)

@@ -92,7 +92,9 @@ def test_a_warning_of_both_runs_is_said_once(look):
 
 def test_searches_that_found_little_are_drawn(look):
     """Nothing tried; nothing kept, and so no second run; changes that were dropped, and all of them together."""
-    assert look(nothing_found()).of("p", "headline") == ["Nothing was tried."]
+    assert look(nothing_found()).of("p", "headline") == [
+        "Nothing is worth a try: the job is as fast as suffice can make it here."
+    ]
     alone = look(found(stays=(), total=None, after=None))
     assert "so nothing is saved" in " ".join(alone.of("section"))
     assert "Side by side" not in alone.of("h2")
