@@ -81,12 +81,8 @@ def measure(
 
     variables = _variables(changes, stage, folder, home, target)
 
-    def started(pid: int) -> None:
-        observer.started(pid)
-        import_module(FOR_THE_END)  # while the job is busy with imports of its own
-
     try:
-        ended = run_here(command, variables, on_start=started, on_tick=tick, tick_s=TICK_S)
+        ended = run_here(command, variables, on_start=lambda pid: _started(observer, pid), on_tick=tick, tick_s=TICK_S)
     except Exception:
         _discard(ledger, name, folder)
         raise
@@ -94,6 +90,11 @@ def measure(
         on_end()
     observer.ended(ended)
     return _kept(ledger, folder, ended, _calibrated(observer, stage, home), lost=lost, record=record)
+
+
+def _started(observer: Observer, pid: int) -> None:
+    observer.started(pid)
+    import_module(FOR_THE_END)  # while the job is busy with imports of its own
 
 
 def _variables(changes: Sequence[Change], stage: Path, folder: Path, home: Home, target: Target) -> Mapping[str, str]:
