@@ -80,7 +80,6 @@ def measure(
             watch(observer)
 
     variables = _variables(changes, stage, folder, home, target)
-
     try:
         ended = run_here(command, variables, on_start=lambda pid: _started(observer, pid), on_tick=tick, tick_s=TICK_S)
     except Exception:
