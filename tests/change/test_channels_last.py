@@ -66,6 +66,24 @@ def test_weights_gradients_and_state_change_their_order_together():
     assert all(t.is_contiguous() for t in moved)
 
 
+@pytest.mark.parametrize("first", [nn.Conv2d(1, 4, 3), nn.Conv2d(3, 4, 1)], ids=["one channel", "one pixel"])
+def test_a_weight_that_lies_in_both_orders_hands_on_the_new_one(first):
+    """Else every layer behind it would lay its input out anew."""
+    net = nn.Sequential(first, nn.ReLU(), nn.Conv2d(4, 4, 3), nn.AdaptiveMaxPool2d(1), nn.Flatten())
+    training = Training(
+        net=net, optimiser=torch.optim.AdamW(net.parameters(), lr=1e-2), shape=(first.in_channels, 8, 8)
+    )
+    before = first.weight.stride()
+    switch = channels_last.prepare(training.run(1).job, {})
+    orders = []
+    net[1].register_forward_hook(lambda _module, _args, made: orders.append(made.stride()[1]))
+    switch.on()
+    training.run(1)
+    switch.off()
+    assert orders == [1]
+    assert first.weight.stride() == before
+
+
 def test_the_job_gets_its_images_as_before():
     """Code behind the model that reads by `view` finds the order that it knows; a copy of the model has no wrapper."""
     net = Pixels()

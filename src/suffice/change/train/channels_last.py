@@ -55,10 +55,8 @@ def prepare(job: Any, settings: dict[str, Any]) -> ChannelsLast:  # noqa: ARG001
     weights = [m.weight for root in roots for m in root.modules() if isinstance(m, kinds)]
     if not weights:
         job.refuse("the model has no convolution of images")
-    # A weight with one channel, or of one pixel, lies in both orders at once.
     movable = [w for w in {id(w): w for w in weights}.values() if w.dim() == 4 and w.is_contiguous()]
-    movable = [w for w in movable if not w.is_contiguous(memory_format=torch.channels_last)]
-    if not movable:
+    if all(w.is_contiguous(memory_format=torch.channels_last) for w in movable):
         job.refuse("its convolutions are in this order already")
     return ChannelsLast(job, movable)
 
@@ -96,7 +94,15 @@ class ChannelsLast:
                 kept = [each for state in held if weight in state for each in state[weight].values()]
                 for tensor in (weight, weight.grad, *kept):
                     if isinstance(tensor, self.torch.Tensor) and tensor.shape == weight.shape:
-                        tensor.data = tensor.data.contiguous(memory_format=order)
+                        tensor.data = self._in_order(tensor.data, order)
+
+    def _in_order(self, tensor: Any, order: Any) -> Any:
+        """A tensor with one channel, or of one pixel, lies in both orders at once; its strides tell which is meant."""
+        _, channels, height, width = tensor.shape
+        last = (channels * height * width, 1, width * channels, channels)
+        first = (channels * height * width, height * width, width, 1)
+        strides = last if order is self.torch.channels_last else first
+        return tensor.contiguous(memory_format=order).as_strided(tensor.shape, strides)
 
     def _call(self, module: Any, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         manner = (id(module), module.training)
