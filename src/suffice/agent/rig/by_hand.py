@@ -28,6 +28,7 @@ class ByHand:
         self.torch = torch
         self.known = known
         self.backwards = self.depth = 0
+        self.settled = False
         self.optimiser: Any = None
 
     def install(self, patches: Patches, guarded: Callable[..., None]) -> None:
@@ -53,11 +54,14 @@ class ByHand:
         return has_optimiser(self.torch) or (self.known and self._stands_in())
 
     def _ended(self) -> None:
-        if self.optimiser is None:
+        if not self.settled:
             self.backwards += 1
-            if self.backwards < PATIENCE or has_optimiser(self.torch) or not self._stands_in():
-                return
-        self.optimiser.step()
+            by_hand = not has_optimiser(self.torch)
+            if by_hand and self.backwards >= PATIENCE:
+                self._stands_in()
+            self.settled = not by_hand or self.backwards >= PATIENCE
+        if self.optimiser is not None:
+            self.optimiser.step()
 
     def _stands_in(self) -> bool:
         weights = {id(weight): weight for root in find(self.torch)[0] for weight in root.parameters()}
