@@ -85,6 +85,7 @@ def test_both_ranks_have_a_change_or_none(open_rig: Open, tmp_path: Path) -> Non
     assert str(course).startswith("on rank 1: intra-op-threads: 2 threads would share 1 ")
 
 
+@pytest.mark.slow
 def test_the_ranks_end_and_begin_again_together(open_rig: Open) -> None:
     """At the job's end, and where the courses need its port; what was kept is there again."""
     rig = open_rig(*LAUNCHED, JOBS / "ddp_wide.py", 1)

@@ -132,6 +132,7 @@ def test_a_job_that_suffice_has_left_ends(workshop: Workshop, tmp_path: Path) ->
         rig.process.process.wait(60)
 
 
+@pytest.mark.slow
 def test_a_job_that_updates_its_weights_itself(workshop: Workshop, tmp_path: Path) -> None:
     """A step ends with its backward pass; the processes after the first need not find that out."""
     workshop.command = (sys.executable, str(JOBS / "update_by_hand.py"), "4")

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from suffice.change.catalog import at_start
@@ -25,9 +24,6 @@ from suffice.measure.ranks import precision_of
 from suffice.records import Change, Goal, Note, Profile, Target
 from suffice.run.here import Ended, run_here
 from suffice.run.stage import environment, stage_agent
-
-FOR_THE_END = "suffice.keep.report.text"
-"""What is needed once the job has ended: loading it before would hold the job up, and after it the user."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +77,7 @@ def measure(
 
     variables = _variables(changes, stage, folder, home, target)
     try:
-        ended = run_here(command, variables, on_start=lambda pid: _started(observer, pid), on_tick=tick, tick_s=TICK_S)
+        ended = run_here(command, variables, on_start=observer.started, on_tick=tick, tick_s=TICK_S)
     except Exception:
         _discard(ledger, name, folder)
         raise
@@ -89,11 +85,6 @@ def measure(
         on_end()
     observer.ended(ended)
     return _kept(ledger, folder, ended, _calibrated(observer, stage, home), lost=lost, record=record)
-
-
-def _started(observer: Observer, pid: int) -> None:
-    observer.started(pid)
-    import_module(FOR_THE_END)  # while the job is busy with imports of its own
 
 
 def _variables(changes: Sequence[Change], stage: Path, folder: Path, home: Home, target: Target) -> Mapping[str, str]:

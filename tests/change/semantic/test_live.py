@@ -42,6 +42,7 @@ def test_a_larger_batch_is_timed_by_its_samples(live: Callable[[str], Rig]) -> N
     assert rig.facts()["larger-batch"]["given_up"] is None
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_with_it_is_told_and_goes_on_without(live: Callable[[str], Rig]) -> None:
     """A batch size that is written into the model: the reason is the job's own last line."""
     rig = live(JOB.replace("PLACE", "x = x.reshape(4, 3)"))

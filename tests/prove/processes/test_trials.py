@@ -59,6 +59,7 @@ def only(found: ProcessTrials, change: Change) -> Trial:
     return trial
 
 
+@pytest.mark.slow
 def test_a_pair_is_measured_in_two_processes_of_which_one_has_the_change(
     trials: Callable[..., ProcessTrials], tmp_path: Path
 ) -> None:
