@@ -46,9 +46,9 @@ class Technique:
         return Change(id=self.id, settings=settings, risk=risk, practice=self.practice)
 
 
-def _technique(name: str, module: ModuleType) -> Technique:
+def _technique(change_id: str, module: ModuleType) -> Technique:
     return Technique(
-        id=name.replace("_", "-"),
+        id=change_id,
         what=(module.__doc__ or "").strip().partition("\n")[0],
         risk=Risk(module.RISK),
         clock=module.CLOCK,
@@ -74,8 +74,7 @@ class Catalog(Mapping[str, Technique]):
 
     def __getitem__(self, change_id: str) -> Technique:
         if change_id not in self._techniques:
-            file = self._files[change_id]
-            self._techniques[change_id] = _technique(file.rpartition(".")[2], import_module(file))
+            self._techniques[change_id] = _technique(change_id, import_module(self._files[change_id]))
         return self._techniques[change_id]
 
     def __iter__(self) -> Iterator[str]:
@@ -123,9 +122,18 @@ def needs_own_process(change: Change) -> bool:
     return change.id in CATALOG and CATALOG[change.id].environment is not None
 
 
+def parted(changes: Iterable[Change]) -> tuple[list[Change], list[Change]]:
+    """Those that can be switched inside a live job, and those that need a process of their own."""
+    switched: list[Change] = []
+    own: list[Change] = []
+    for each in changes:
+        (own if needs_own_process(each) else switched).append(each)
+    return switched, own
+
+
 def refused_at_start(changes: Sequence[Change], variables: Mapping[str, str]) -> str | None:
     """Why a job with these variables can't be started with the last of the changes beside the others, if it can't."""
-    _, told = at_start([{"id": each.id, "settings": dict(each.settings)} for each in changes], variables)
+    _, told = at_start([change.order for change in changes], variables)
     return told[-1].get("refused")
 
 

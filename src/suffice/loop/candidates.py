@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from suffice.change.catalog import CATALOG, needs_own_process, proposals
+from suffice.change.catalog import CATALOG, parted, proposals
 from suffice.diagnose.ladder import diagnose
 from suffice.errors import LedgerError
 from suffice.keep.ledger import Ledger
@@ -52,14 +52,11 @@ def candidates_of(profile: Profile, steps_in_a_run: float | None, step_s: float)
         proposed = [change for change in proposed if change.id != "compile"]
     known = {change.id for change in proposed} | {"compile"}
     later, _ = proposals(_fed(profile), [id_ for id_ in ids if id_ not in known])
-    now = sorted(
-        (change for change in proposed if not needs_own_process(change)),
-        key=lambda change: (change.id == "compile", change.risk is Risk.SEMANTIC),
-    )
+    switched, own = parted(proposed)
     return Candidates(
-        now=now,
-        once_cured=[change for change in later if not needs_own_process(change)],
-        in_own_process=[change for change in proposed if needs_own_process(change)],
+        now=sorted(switched, key=lambda change: (change.id == "compile", change.risk is Risk.SEMANTIC)),
+        once_cured=parted(later)[0],
+        in_own_process=own,
         refused=refused,
         findings=cures,
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from suffice.change.catalog import CATALOG, needs_own_process
+from suffice.change.catalog import CATALOG, parted
 from suffice.keep.circumstances import facts_of
 from suffice.keep.home import Home
 from suffice.keep.ledger import Ledger
@@ -124,8 +124,9 @@ def _try_changes(studio: Studio, diary: Diary, terms: Terms, earlier: Profile | 
         diary.add(search.null(), None)
         before = fold(record, studio.peaks)
         found = candidates_of(before, steps_of(earlier), step_s)
-        search.resume([each for each in diary.kept if not needs_own_process(each)])
-        own = ProcessTrials(search, studio.workshop, [each for each in diary.kept if needs_own_process(each)])
+        kept, kept_apart = parted(diary.kept)
+        search.resume(kept)
+        own = ProcessTrials(search, studio.workshop, kept_apart)
         try:
             undecided = [each for each in found.now if each.name not in diary.decided]
             for change, trial in search.each(undecided, MANNERS, found.findings, found.once_cured):
@@ -257,15 +258,13 @@ def _after(studio: Studio, kept: Sequence[Change]) -> Profile | None:
 
 def _total(trials: Sequence[Trial], kept: Sequence[Change], *, whole: bool) -> Figure | None:
     """The ratio of all that was kept: of the trial of all together (`whole`), else of each on top of those before."""
-    switched = [change for change in kept if not needs_own_process(change)]
-    of_all = [trial.verdict.ratio for trial in trials if trial.kept and trial.change == TOGETHER]
-    if whole and len(switched) > 1 and of_all and of_all[-1] is not None:
-        first, rest = [of_all[-1]], [change for change in kept if needs_own_process(change)]
+    proven = {trial.change: trial.verdict.ratio for trial in trials if trial.kept}
+    switched, own = parted(kept)
+    if whole and len(switched) > 1 and proven.get(TOGETHER):
+        names = [TOGETHER, *(change.name for change in own)]
     else:
-        first, rest = [], list(kept)
-    names = {change.name for change in rest}
-    each = {trial.change: trial.verdict.ratio for trial in trials if trial.kept and trial.change in names}
-    ratios = [*first, *(ratio for ratio in each.values() if ratio is not None)]
-    if not ratios or len(ratios) < len(first) + len(names):
+        names = [change.name for change in kept]
+    ratios = [ratio for name in names if (ratio := proven.get(name))]
+    if not ratios or len(ratios) < len(names):
         return None
     return ratios[0] if len(ratios) == 1 else product("x", "each change on top of those before it", *ratios)

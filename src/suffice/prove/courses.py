@@ -74,7 +74,7 @@ def _run(
     limit_s: float,
     on_wait: Callable[[], None],
 ) -> Background:
-    listed = [{"id": change.id, "settings": dict(change.settings)} for change in changes]
+    listed = [change.order for change in changes]
     process = workshop.start({"changes": listed, "course": course})
     until_s = time.monotonic() + limit_s
     try:

@@ -108,7 +108,7 @@ def full_pairs(
 def _run(
     workshop: Workshop, changes: Sequence[Change], metric: Metric, offset: int, on_wait: Callable[[], None]
 ) -> tuple[float, float]:
-    listed = [{"id": change.id, "settings": dict(change.settings)} for change in changes]
+    listed = [change.order for change in changes]
     order: dict[str, Any] = {"changes": listed, "seeds": {"seed": 0, "seed_offset": offset}}
     begun_s = time.monotonic()
     process = workshop.start(order)

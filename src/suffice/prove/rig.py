@@ -58,7 +58,7 @@ class Rig:
         self.workshop = workshop
         self.on_wait = on_wait
         self.kept: list[Change] = []
-        self.from_start = [{"id": change.id, "settings": dict(change.settings)} for change in changes]
+        self.from_start = [change.order for change in changes]
         self.spool: Path | None = spool
         self.starts, self.start_s = 0, 0.0
         self.ranks = 1
@@ -156,7 +156,7 @@ class Rig:
                 self._again(None)
 
     def _prepared(self, change: Change) -> str | None:
-        order = {"do": "prepare", "id": change.id, "settings": dict(change.settings), "seconds": self.rehearsal_s}
+        order = {"do": "prepare", **change.order, "seconds": self.rehearsal_s}
         reason = self._refusal(self._ask(**order))
         if reason is not None:
             self._ask(do="drop", id=change.id)

@@ -65,6 +65,11 @@ class Change:
         told = ", ".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
         return f"{self.id} ({told})" if told else self.id
 
+    @property
+    def order(self) -> dict[str, Any]:
+        """What the agent is told of it."""
+        return {"id": self.id, "settings": dict(self.settings)}
+
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Change:
         """The change that `as_json` wrote."""

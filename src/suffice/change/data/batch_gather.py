@@ -15,6 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from .feeding.need import NO_LOADER, wait_share
 from .keeping.board import Board
 from .keeping.filling import shared_out
 from .keeping.gathered import Gathered
@@ -46,13 +47,9 @@ CHUNK = 64  # items that are read ahead and collated at once
 
 def propose(profile: Profile) -> list[dict[str, Any]] | str:
     """No settings, if samples are waited for; else why not."""
-    rank = profile.ranks[0] if profile.ranks else None
-    loaders = [each for each in rank.loaders if each.role == "training"] if rank is not None else []
-    if rank is None or not loaders:
-        return "no DataLoader feeds the training"
-    step_s = sum(figure.value for figure in rank.split.values())
-    wait = rank.split.get("wait_for_data_s")
-    share = wait.value / step_s if wait is not None and step_s > 0 else 0.0
+    share = wait_share(profile)
+    if share is None:
+        return NO_LOADER
     return [{}] if share >= WAIT_MATTERS else f"the loop waits for data {share:.1%} of its time"
 
 

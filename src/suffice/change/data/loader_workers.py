@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from .feeding.feeder import Feed, iterator_over, of_this_process, take_over
 from .feeding.limits import obstacle, of_shared_memory, start_method
+from .feeding.need import NO_LOADER, wait_share
 from .feeding.pool import NEEDED, Undrawn
 from .feeding.served import Served
 from .looking import apart
@@ -56,14 +57,11 @@ SEEDED_IN_WORKERS = ("torch", "random", "numpy")
 
 def propose(profile: Profile) -> list[dict[str, Any]] | str:
     """Numbers of workers, the likeliest first, if batches are waited for; else why not."""
-    rank = profile.ranks[0] if profile.ranks else None
-    loaders = [each for each in rank.loaders if each.role == "training"] if rank is not None else []
-    if rank is None or not loaders:
-        return "no DataLoader feeds the training"
-    loader = max(loaders, key=lambda each: _value(each, "wait_s"))
-    step_s = sum(figure.value for figure in rank.split.values())
-    wait = rank.split.get("wait_for_data_s")
-    share = wait.value / step_s if wait is not None and step_s > 0 else 0.0
+    share = wait_share(profile)
+    if share is None:
+        return NO_LOADER
+    rank = profile.ranks[0]
+    loader = max((each for each in rank.loaders if each.role == "training"), key=lambda each: _value(each, "wait_s"))
     processors = int(profile.machine.get("processors_allowed") or 1)
     queued = _value(loader, "fetch_queueing_s") / max(1e-9, _value(loader, "fetch_s"))
     if loader.workers > processors and queued > QUEUE_MATTERS:

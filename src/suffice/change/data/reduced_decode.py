@@ -19,7 +19,7 @@ from .feeding.limits import start_method
 from .feeding.need import why_not
 from .keeping.board import Board
 from .looking import apart
-from .looking.calls import StandIn, can_stand_in, fetch_of
+from .looking.calls import StandIn, StandIns, can_stand_in, fetch_of
 from .looking.shrinking import MODES, Picture, picture_of, shrunk, wait, waiting_kind
 from .looking.tracing import read, some_indices
 
@@ -47,7 +47,7 @@ def propose(profile: Profile) -> list[dict[str, Any]] | str:
     return why_not(profile) or [{}]
 
 
-class ReducedDecode:
+class ReducedDecode(StandIns):
     """The switch. `block` and `warm_up` tell how many steps an arm needs where workers fetch ahead."""
 
     def __init__(self, job: Any, images: Any) -> None:
@@ -76,16 +76,6 @@ class ReducedDecode:
         self.board.switch(False)
         if not self.with_workers:
             self.take_out()
-
-    def put_in(self) -> None:
-        """Listen to the functions, in this process and in those that it forks."""
-        for stand_in in self.stand_ins:
-            stand_in.put_in()
-
-    def take_out(self) -> None:
-        """Give every function its own code back."""
-        for stand_in in self.stand_ins:
-            stand_in.take_out()
 
     def reads(self, loader: Any) -> None:
         """See whether an iteration is one of training; workers that are about to start are to hear the switch."""

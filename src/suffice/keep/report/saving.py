@@ -49,11 +49,11 @@ def savings(search: Search) -> Savings | None:
     The ratio is of training steps, so only the time in which the plain run trained is taken to shrink. Power, price and
     carbon intensity are taken as even. What a change takes once in a run (filling a cache, compiling) is not in it.
     """
-    plain, ratio = _whole(search.whole_run) or _an_hour(search.before), search.total
-    # Without bounds there is no range, and a projection without one would claim too much.
-    if plain is None or ratio is None or ratio.low is None or ratio.high is None:
+    plain = _whole(search.whole_run) or _an_hour(search.before)
+    shares = None if plain is None else _shares(plain, search.total)
+    if plain is None or shares is None:
         return None
-    rows = [_saving(name, plain, ratio, search.runs_per_year) for name in NAMES if name in plain.totals]
+    rows = [_saving(name, plain, shares, search.runs_per_year) for name in NAMES if name in plain.totals]
     reasons = [(NAMES[name], _why(search, NAMES[name])) for name in NAMES if name not in plain.totals]
     in_runs = search.runs_per_year is not None and rows[0].a_year is not None
     return Savings(
@@ -67,20 +67,25 @@ def savings(search: Search) -> Savings | None:
 
 def takes(search: Search) -> Mapping[str, Figure]:
     """What a whole run takes with what was kept, by the names of a profile's figures; empty where none was measured."""
-    plain, ratio = _whole(search.whole_run), search.total
+    plain = _whole(search.whole_run)
     if plain is None:
         return {}
     if not search.kept:
         return plain.totals
-    if ratio is None or ratio.low is None or ratio.high is None:
+    shares = _shares(plain, search.total)
+    if shares is None:
         return {}
-    found = {}
-    for name, whole in plain.totals.items():
-        least, likely, most = (1 - plain.training * (1 - 1 / end) for end in (_high(ratio), ratio.value, _low(ratio)))
-        found[name] = estimated(
-            whole.value * likely, whole.unit, low=_low(whole) * least, high=_high(whole) * most, method=plain.basis
+    least, likely, most = shares
+    return {
+        name: estimated(
+            whole.value * (1 - likely),
+            whole.unit,
+            low=_low(whole) * (1 - most),
+            high=_high(whole) * (1 - least),
+            method=plain.basis,
         )
-    return found
+        for name, whole in plain.totals.items()
+    }
 
 
 def pays_back(search: Search, saved: Savings) -> str | None:
@@ -123,12 +128,22 @@ def _trained_s(run: Profile) -> float:
     return max((rank.figures["training_s"].value for rank in run.ranks if "training_s" in rank.figures), default=0.0)
 
 
-def _saving(name: str, plain: _Plain, ratio: Figure, runs_per_year: float | None) -> Saving:
-    whole = plain.totals[name]
-    shares = [plain.training * (1 - 1 / end) for end in (_low(ratio), ratio.value, _high(ratio))]
-    ends = [total * share for total in (_low(whole), _high(whole)) for share in (shares[0], shares[2])]
+def _shares(plain: _Plain, ratio: Figure | None) -> tuple[float, float, float] | None:
+    """The least, the likeliest and the largest share of the whole that a ratio saves.
+
+    None where the ratio has no bounds: a projection without a range would claim too much.
+    """
+    if ratio is None or ratio.low is None or ratio.high is None:
+        return None
+    least, likely, most = (plain.training * (1 - 1 / end) for end in (ratio.low, ratio.value, ratio.high))
+    return least, likely, most
+
+
+def _saving(name: str, plain: _Plain, shares: tuple[float, float, float], runs_per_year: float | None) -> Saving:
+    whole, (least, likely, most) = plain.totals[name], shares
+    ends = [total * share for total in (_low(whole), _high(whole)) for share in (least, most)]
     each = estimated(
-        whole.value * shares[1],
+        whole.value * likely,
         whole.unit,
         low=min(ends),
         high=max(ends),

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from ..looking.calls import StandIn, key_of
+from ..looking.calls import StandIn, StandIns, key_of
 from .memo import Turns
 from .store import MISSING
 from .waiting import Story, waiting_kind
@@ -57,7 +57,7 @@ def part_of(chain: Chain, first: int, last: int | None) -> Any:
     return part
 
 
-class PictureMemo:
+class PictureMemo(StandIns):
     """One opening function with the chain that follows it."""
 
     def __init__(self, shelf: Shelf, function: Any, key: Key, chain: Chain) -> None:
@@ -73,16 +73,6 @@ class PictureMemo:
             self.name += f", {chain.prefix} of {len(chain.composed.transforms)} transforms"
             self.stand_ins.append(StandIn(chain.call, self.transformed))
             self.head, self.tail = (part_of(chain, *each) for each in ((0, chain.prefix), (chain.prefix, None)))
-
-    def put_in(self) -> None:
-        """From now on calls of the functions are ours."""
-        for stand_in in self.stand_ins:
-            stand_in.put_in()
-
-    def take_out(self) -> None:
-        """The functions are as they were written."""
-        for stand_in in self.stand_ins:
-            stand_in.take_out()
 
     def opened(self, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """In the place of the opening function: a picture that waits, opened only if the outcome is not kept."""

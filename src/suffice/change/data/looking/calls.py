@@ -56,6 +56,22 @@ class StandIn:
             self.function.__code__ = self.code
 
 
+class StandIns:
+    """What has `stand_ins`, which are put in and taken out together."""
+
+    stand_ins: list[StandIn]
+
+    def put_in(self) -> None:
+        """From now on calls of the functions are ours."""
+        for stand_in in self.stand_ins:
+            stand_in.put_in()
+
+    def take_out(self) -> None:
+        """The functions are as they were written."""
+        for stand_in in self.stand_ins:
+            stand_in.take_out()
+
+
 def _code_that_calls(stand_in: StandIn, code: types.CodeType) -> types.CodeType:
     """The code of a function with as many free variables, for a function's code must fit its closure."""
     names = [f"v{i}" for i in range(len(code.co_freevars))]

@@ -11,7 +11,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING
 
-from ...data.looking.calls import StandIn, can_stand_in, unwrapped
+from ...data.looking.calls import StandIn, StandIns, can_stand_in, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ class Drawn:
         self.on_the_way: collections.deque[int] = collections.deque()
 
 
-class Drawing:
+class Drawing(StandIns):
     """Has `draw(iteration, next_one)` return the indices of a batch and its weight, for loaders of training.
 
     `received(weight)` is told of each batch that the training gets. `block` and `warm_up` are those of an arm.
@@ -48,16 +48,6 @@ class Drawing:
         if not (can_stand_in(asks) and can_stand_in(gets)):
             job.refuse("this torch's loaders ask for their samples in another way")
         self.stand_ins = [StandIn(asks, self._asks), StandIn(gets, self._gets)]
-
-    def put_in(self) -> None:
-        """Listen from now on; what is not of training goes its way."""
-        for stand_in in self.stand_ins:
-            stand_in.put_in()
-
-    def take_out(self) -> None:
-        """Give torch its code back."""
-        for stand_in in self.stand_ins:
-            stand_in.take_out()
 
     def idle(self) -> bool:
         """Whether nothing is on its way or was asked for ahead."""
