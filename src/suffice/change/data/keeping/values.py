@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Write = Callable[[Any, int], None]
 
 ALIGNMENT = 64
+VIEWS = 20_000  # tensors of the buffer that are remembered as they lie there
 TEXTS = 256  # descriptions that are remembered: most samples of a job are described alike
 MOST_GAPS = 1.5  # a view keeps its strides, with the gaps between its elements, up to this many times its size
 NUMPY_KINDS = "?biufcSUmM"
@@ -161,19 +162,29 @@ def _unusual(torch: Any, tensor: Any) -> str:
 
 
 class Reader:
-    """Descriptions and a buffer -> values."""
+    """Descriptions and a buffer, always the same one -> values."""
 
     def __init__(self, torch: Any) -> None:
         self.torch = torch
         self.nodes: dict[bytes, Node] = {}
+        self.views: dict[int, Any] = {}
 
     def read(self, text: bytes, buffer: Any, offset: int) -> Any:
         """The value that `text` describes and whose parts begin at `offset`, in memory of its own."""
+        view = self.views.get(offset)
+        if view is not None:
+            return view.clone()
         node = self.nodes.get(text)
         if node is None:
             node = json.loads(text)
             if len(self.nodes) < TEXTS:
                 self.nodes[text] = node
+        if node[0] == "tensor" and node[4] and len(self.views) < VIEWS:
+            view = self._view(node, buffer, offset)
+            copy = view.clone()
+            if copy.stride() == view.stride():
+                self.views[offset] = view
+                return copy
         return self._value(node, buffer, offset)
 
     def _value(self, node: Node, buffer: Any, base: int) -> Any:
@@ -198,13 +209,17 @@ class Reader:
         return sys.modules["numpy"].frombuffer(self._bytes(node[1:], buffer, base), node[1])[0]
 
     def _tensor(self, node: Node, buffer: Any, base: int) -> Any:
-        _, dtype, shape, strides, extent, offset = node
-        torch = self.torch
-        kind = getattr(torch, dtype)
+        _, dtype, shape, strides, extent, _ = node
         if not extent:
-            return torch.empty_strided(shape, strides, dtype=kind)
-        flat = torch.frombuffer(buffer, dtype=kind, count=extent, offset=base + offset).clone()
-        return flat if len(shape) == 1 and strides == [1] else flat.as_strided(shape, strides)
+            return self.torch.empty_strided(shape, strides, dtype=getattr(self.torch, dtype))
+        return self._flat(node, buffer, base).clone().as_strided(shape, strides)
+
+    def _view(self, node: Node, buffer: Any, base: int) -> Any:
+        return self._flat(node, buffer, base).as_strided(node[2], node[3])
+
+    def _flat(self, node: Node, buffer: Any, base: int) -> Any:
+        _, dtype, _, _, extent, offset = node
+        return self.torch.frombuffer(buffer, dtype=getattr(self.torch, dtype), count=extent, offset=base + offset)
 
     def _array(self, node: Node, buffer: Any, base: int) -> Any:
         _, dtype, shape, strides, extent, writeable, offset = node
