@@ -37,13 +37,13 @@ ROOT = Path(__file__).resolve().parent.parent
 OBSERVER = """
 import sys, time
 from pathlib import Path
-from suffice.measure.observe import Observer, TICK_S, standard_meters
+from suffice.measure.observe import Observer, standard_meters
 observer = Observer(Path(sys.argv[2]), standard_meters())
 observer.started(int(sys.argv[1]))
 print("ready", flush=True)
 while True:
     observer.tick()
-    time.sleep(TICK_S)
+    time.sleep(observer.tick_s())
 """
 
 

@@ -32,7 +32,8 @@ with scratch_in(Path(sys.argv[1])) as scratch:
     sandbox = choose(scratch, folder=Path(sys.argv[2]))
     command, variables = sandbox.wrap(sys.argv[3:], os.environ)
     print(sandbox.kind, sandbox.own_user, flush=True)
-    ended = run_here(command, variables, on_start=lambda pid: print(pid, flush=True), on_tick=lambda: None, tick_s=0.1)
+    started = lambda pid: print(pid, flush=True)
+    ended = run_here(command, variables, on_start=started, on_tick=lambda: None, tick_s=lambda: 0.1)
 sys.exit(ended.exit_code)
 """
 """Takes a place for scratch folders, the folder of the command, and the command."""

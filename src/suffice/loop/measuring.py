@@ -17,7 +17,7 @@ from suffice.keep.ledger import Entry, Ledger
 from suffice.measure.account.place import find_place
 from suffice.measure.machine import this_machine
 from suffice.measure.meters.sampler import Meter
-from suffice.measure.observe import TICK_S, Observer, standard_meters, write_beginning, write_json
+from suffice.measure.observe import Observer, standard_meters, write_beginning, write_json
 from suffice.measure.peak import Peaks
 from suffice.measure.profile import fold
 from suffice.measure.ranks import precision_of
@@ -77,7 +77,7 @@ def measure(
 
     variables = _variables(changes, stage, folder, home, target)
     try:
-        ended = run_here(command, variables, on_start=observer.started, on_tick=tick, tick_s=TICK_S)
+        ended = run_here(command, variables, on_start=observer.started, on_tick=tick, tick_s=observer.tick_s)
     except Exception:
         _discard(ledger, name, folder)
         raise
@@ -94,7 +94,7 @@ def _variables(changes: Sequence[Change], stage: Path, folder: Path, home: Home,
     """
     if not changes:
         return environment(os.environ, stage, folder)
-    listed = [{"id": change.id, "settings": dict(change.settings)} for change in changes]
+    listed = [change.order for change in changes]
     started, told = at_start(listed, os.environ)
     path = folder / "order.json"
     try:

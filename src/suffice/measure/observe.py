@@ -31,7 +31,8 @@ from suffice.measure.spool.reader import SpoolReader
 from suffice.records import Goal, Target, as_json
 from suffice.run.here import Ended
 
-TICK_S = 0.05
+TICK_S, LONGEST_TICK_S = 0.05, 0.25
+TICKS_SO_FAR = 100
 POLL_S = 0.5
 
 
@@ -58,6 +59,11 @@ class Observer:
         now_s = time.monotonic()
         self.tree = ProcessTree(pid)
         self.sampler = Sampler(self.meters, self.folder / "samples.jsonl", begun_s=now_s)
+
+    def tick_s(self) -> float:
+        """Seconds until the next tick is due: the longer the job has run, the less does one more look tell."""
+        so_far_s = 0.0 if self.sampler is None else time.monotonic() - self.sampler.begun_s
+        return min(max(TICK_S, so_far_s / TICKS_SO_FAR), LONGEST_TICK_S)
 
     def tick(self) -> bool:
         """Look at what is due; True if the records were read on, so that there may be news."""

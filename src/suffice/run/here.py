@@ -58,9 +58,9 @@ def run_here(
     *,
     on_start: Callable[[int], None],
     on_tick: Callable[[], None],
-    tick_s: float,
+    tick_s: Callable[[], float],
 ) -> Ended:
-    """Start the command, call `on_tick` every `tick_s` seconds, and return when it has ended.
+    """Start the command, call `on_tick` after every `tick_s()` seconds, and return when it has ended.
 
     Raises:
         CommandError: if there is no such command, or it can't be executed.
@@ -107,7 +107,7 @@ def _exit_of(pid: int) -> Iterator[list[int]]:
 
 
 def _wait(
-    pid: int, exits: Sequence[int], witness: Witness, on_tick: Callable[[], None], tick_s: float
+    pid: int, exits: Sequence[int], witness: Witness, on_tick: Callable[[], None], tick_s: Callable[[], float]
 ) -> tuple[bool, int, resource.struct_rusage]:
     interrupted = False
     next_tick_s = time.monotonic()
@@ -115,7 +115,7 @@ def _wait(
         now_s = time.monotonic()
         if now_s >= next_tick_s:
             on_tick()
-            next_tick_s = max(next_tick_s + tick_s, now_s)
+            next_tick_s = max(next_tick_s + tick_s(), now_s)
         select.select(exits, [], [], max(0.0, next_tick_s - time.monotonic()))
         waited, status, usage = os.wait4(pid, os.WNOHANG)
         interrupted |= _pass_on(pid if waited == 0 else None, witness)

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import psutil
 
-COST_LIMIT = 0.005
+COST_LIMIT = 0.002
 
 
 class ProcessTree:

@@ -1,8 +1,8 @@
 """The busy workers of a loader -> what they wait for at this moment: storage, network, sleep, a pipe or a lock.
 
-Looked at from outside, twenty times a second, and only while a worker's page says that it is inside `fetch`: between
-two fetches a worker waits for its next index, which would look like the network. State, system call and wait channel
-come from /proc, which a user may read of his own processes.
+Looked at from outside, four to twenty times a second, and only while a worker's page says that it is inside `fetch`:
+between two fetches a worker waits for its next index, which would look like the network. State, system call and wait
+channel come from /proc, which a user may read of his own processes.
 """
 
 from __future__ import annotations
