@@ -65,6 +65,12 @@ def test_only_the_first_processor_is_told(tmp_path: Path) -> None:
     assert this_machine(root(tmp_path, files)).cpuinfo == "processor\t: 0\nmodel name\t: A"
 
 
+@pytest.mark.parametrize(("listed", "nodes"), [("0\n", 1), ("0-1\n", 2), ("0-1,4,6-7\n", 5), ("", 1)])
+def test_memory_nodes_with_processors_count(tmp_path: Path, listed: str, nodes: int) -> None:
+    """As the kernel lists them; where it tells nothing there is one."""
+    assert this_machine(root(tmp_path, {"sys/devices/system/node/has_cpu": listed})).memory_nodes == nodes
+
+
 def test_a_machine_comes_back_equal() -> None:
     """Through the file that is written before a run."""
     machine = this_machine()

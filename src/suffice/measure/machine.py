@@ -21,7 +21,10 @@ asimd asimdhp asimddp bf16 i8mm sve sve2 svebf16 sme
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """`processors` are logical ones: of the machine, and those a job may use, which a quota can make a fraction."""
+    """`processors` are logical ones: of the machine, and those a job may use, which a quota can make a fraction.
+
+    `memory_nodes` counts the NUMA nodes with processors.
+    """
 
     hostname: str
     kernel: str
@@ -30,6 +33,7 @@ class Machine:
     memory_gib: float
     memory_limit_gib: float
     cpuinfo: str
+    memory_nodes: int = 1
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -60,12 +64,19 @@ def this_machine(root: Path = Path("/")) -> Machine:
         memory_gib=memory / GIB,
         memory_limit_gib=min(memory, limit or memory) / GIB,
         cpuinfo=_first_processor(_read(root / "proc/cpuinfo")),
+        memory_nodes=max(1, len(_ranges(_read(root / "sys/devices/system/node/has_cpu")))),
     )
 
 
 def _first_processor(cpuinfo: str) -> str:
     """The first block, which names the part; the others repeat it."""
     return cpuinfo.split("\n\n", 1)[0]
+
+
+def _ranges(text: str) -> set[int]:
+    """`0-3,8`, as the kernel lists numbers, as a set."""
+    ends = [part.partition("-") for part in text.strip().split(",") if part]
+    return {number for first, _, last in ends for number in range(int(first), int(last or first) + 1)}
 
 
 def _control_groups(root: Path) -> list[Path]:

@@ -221,6 +221,7 @@ def _facts(run: Run, recording: Recording) -> dict[str, Any]:
         "processors_allowed": machine.processors_allowed,
         "memory_gib": round(machine.memory_gib, 2),
         "memory_limit_gib": round(machine.memory_limit_gib, 2),
+        "memory_nodes": machine.memory_nodes,
         "gpus": gpu_facts(recording.samples),
         "not_measured": dict(recording.unavailable),
         "region": run.place.region.code if run.place.known else "unknown",
