@@ -29,9 +29,10 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def job():
-    """A job that computes with one thread."""
+def job(monkeypatch):
+    """A job that computes with one thread and has no loaders, whatever else is alive."""
     made = stack().job
+    monkeypatch.setattr(made, "loaders", list)
     before = made.torch.get_num_threads()
     made.torch.set_num_threads(1)
     yield made
