@@ -264,11 +264,22 @@ class Memo:
                 return original(*args, **kwargs)
             fresh = shelf.alone(original, *args, **kwargs)
             shelf.keep(key, fresh, begun)
+            self._remember(key, args, kwargs)
             return fresh
         if self.turns.come():
             return shelf.checked(self.name, value, original, *args, **kwargs)
         shelf.board.count_timed("hits", begun)
         return value
+
+    def _remember(self, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Where the answer lies that was just kept, if the call is still what it was before it was worked out."""
+        try:
+            short = self.recent.short(args, kwargs)
+            place = None if short is None or self.key.of(args, kwargs) != key else self.shelf.store.find(key)
+            if place is not None:
+                self.recent.remember(short, place)
+        except Exception as error:
+            self.shelf.failed(error)
 
     def _looked_up(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes | None, Any]:
         """The call's key, if it was needed and can be told; and its value or `MISSING`."""

@@ -203,6 +203,7 @@ class Store:
         SLOT.pack_into(self.memory, at, key, filled, text, draft.size, total, 0, 0)
         LEVEL.pack_into(self.memory, LEVEL_AT, end, blocks, entries + 1)
         SLOT.pack_into(self.memory, at, key, filled, text, draft.size, total, MARK, 0)
+        self.checked[slot] = True
         return True
 
     @property
