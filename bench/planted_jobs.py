@@ -186,7 +186,7 @@ JOBS = (
         planted="two samples a step",
         processors=1,
         rung=4,
-        advice=("larger batch",),
+        cures=("larger-batch",),
     ),
     Job(
         name="unfused optimiser",
@@ -245,7 +245,7 @@ JOBS = (
         planted="a batch is as long as its longest sentence",
         processors=1,
         rung=4,
-        advice=("like length", "like size"),
+        cures=("sequence-bucketing",),
     ),
     Job(
         name="float32 products",

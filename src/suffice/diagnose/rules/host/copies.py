@@ -24,5 +24,6 @@ def copies(view: View) -> Finding | None:
         evidence=some({"copy_s": view.split.get("copy_s")}),
         bound=bound_of(share),
         practice=TRANSFERS,
+        cures=("pinned-memory",),
         confidence="this part holds whatever the loop does there besides copying; whether memory is pinned is not told",
     )

@@ -43,6 +43,7 @@ def _finding(view: View, sentence: str, reached: float, evidence: dict[str, Figu
         evidence=some(evidence),
         bound=bound_of((1 - reached) * view.training_share),
         practice=ACCELERATORS,
+        cures=("larger-batch",),
         confidence="a larger batch is another training: it needs your consent, and its own proof",
     )
 

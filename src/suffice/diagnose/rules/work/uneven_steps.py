@@ -46,6 +46,7 @@ def uneven_steps(view: View) -> Finding | None:
         ),
         bound=max(1.0, (mean or step).value / step.low),
         practice=NO_MORE_THAN_NEEDED,
+        cures=("sequence-bucketing",) if tokens else (),
         confidence="samples and tokens of each step are not in the profile, nor how many of them are padding",
     )
 
