@@ -57,6 +57,7 @@ def part(row: StepRow, name: str) -> int:
     return row.ns[PHASES.index(name)]
 
 
+@pytest.mark.alone  # beside other tests the marks of its short steps may cost too much, and some go by unmarked
 def test_accumulation_in_mixed_precision(agent_run: Callable[..., AgentRun]) -> None:
     """A step of two batches has their samples and tokens, their losses bit for bit, and their known operations."""
     run = agent_run([sys.executable, "-c", ACCUMULATED])
