@@ -14,6 +14,7 @@ makes an epoch while the other is stopped. Each pair's ratio is the median of it
 """
 
 import argparse
+import contextlib
 import datetime as dt
 import json
 import os
@@ -42,19 +43,20 @@ def exact_only(plan, folder):
     return path
 
 
+def started(command, home, **options):
+    """The command's process, which finds nothing that an earlier one stored."""
+    environment = {**os.environ, "SUFFICE_HOME": home}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, **options
+    )
+
+
 def run(command):
     """Seconds of each epoch, processor seconds in all, seconds in all, and the lines that it printed."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begun = last = time.perf_counter()
     epochs, lines = [], []
-    home = tempfile.TemporaryDirectory()
-    environment = {**os.environ, "SUFFICE_HOME": home.name}
-    with (
-        home,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-        ) as process,
-    ):
+    with tempfile.TemporaryDirectory() as home, started(command, home) as process:
         for line in process.stdout:
             now = time.perf_counter()
             lines.append(line.strip())
@@ -70,8 +72,7 @@ def run(command):
 
 def in_turn(commands, epochs, number):
     """Seconds of the epochs behind the first of two commands whose processes go on in turn."""
-    names, homes = list(commands), [tempfile.TemporaryDirectory() for _ in commands]
-    processes, seconds = {}, {name: [] for name in names}
+    names, processes, seconds = list(commands), {}, {name: [] for name in commands}
 
     def epoch_of(name):
         begun = time.perf_counter()
@@ -82,25 +83,26 @@ def in_turn(commands, epochs, number):
         os.killpg(processes[name].pid, signal.SIGSTOP)
         return time.perf_counter() - begun
 
-    for name, home in zip(names, homes, strict=True):
-        processes[name] = subprocess.Popen(
-            commands[name],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "SUFFICE_HOME": home.name},
-            start_new_session=True,
-        )
-        epoch_of(name)
-    for turn in range(epochs - 2):  # behind the last one the process ends
-        for name in names if (number + turn) % 2 else names[::-1]:
-            seconds[name].append(epoch_of(name))
-    for process in processes.values():
-        os.killpg(process.pid, signal.SIGCONT)
-        process.communicate()
-    for home in homes:
-        home.cleanup()
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            home = stack.enter_context(tempfile.TemporaryDirectory())
+            processes[name] = started(commands[name], home, start_new_session=True)
+            stack.callback(kill_group, processes[name])
+            epoch_of(name)
+        for turn in range(epochs - 2):  # behind the last one the process ends
+            for name in names if (number + turn) % 2 else names[::-1]:
+                seconds[name].append(epoch_of(name))
+        for process in processes.values():
+            os.killpg(process.pid, signal.SIGCONT)
+            process.communicate()
     return seconds
+
+
+def kill_group(process):
+    """End what is left of a process's group, stopped or not."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def pairs_of(commands, epochs, pairs):
@@ -136,16 +138,24 @@ def main():
     parser.add_argument("--plan", type=Path, default=ROOT / "plan.toml")
     args = parser.parse_args()
     data, out = ["--data", str(args.data)], ["--out", str(Path(tempfile.mkdtemp()) / "digits.pt")]
-    options = [*data, "--epochs", str(args.epochs)]
-    plain = [sys.executable, str(EXAMPLE), *options, *out]
+
+    def plain(epochs):
+        return [sys.executable, str(EXAMPLE), *data, "--epochs", str(epochs), *out]
+
+    def planned(plan, epochs):
+        return [*measure, str(plan), "--", *plain(epochs)]
+
+    def by_hand(epochs):
+        return [sys.executable, str(EXPERT), *data, "--epochs", str(epochs)]
+
     measure = [sys.executable, "-m", "suffice", "measure", "--no-live", "--plan"]
     exact = exact_only(args.plan, Path(tempfile.mkdtemp()))
     commands = {
-        "plain": plain,
-        "plan": [*measure, str(args.plan), "--", *plain],
-        "plan, exact": [*measure, str(exact), "--", *plain],
-        "expert": [sys.executable, str(EXPERT), *options],
-        "expert, batched": [sys.executable, str(EXPERT), *options, "--batched"],
+        "plain": plain(args.epochs),
+        "plan": planned(args.plan, args.epochs),
+        "plan, exact": planned(exact, args.epochs),
+        "expert": by_hand(args.epochs),
+        "expert, batched": [*by_hand(args.epochs), "--batched"],
     }
     rounds = []
     for number in range(args.rounds):
@@ -167,10 +177,8 @@ def main():
         ),
         "batched": ratio("plain / batched expert, a later epoch", rounds, "plain", "expert, batched", later_epochs),
     }
-    long = [*data, "--epochs", str(args.pair_epochs)]
-    planned = [*measure, str(args.plan), "--", sys.executable, str(EXAMPLE), *long, *out]
-    by_hand = [sys.executable, str(EXPERT), *long]
-    results["in_turn"] = pairs_of({"expert": by_hand, "plan": planned}, args.pair_epochs, args.pairs)
+    two = {"expert": by_hand(args.pair_epochs), "plan": planned(args.plan, args.pair_epochs)}
+    results["in_turn"] = pairs_of(two, args.pair_epochs, args.pairs)
     alike = {tuple(r["plain"]["lines"]) for r in rounds} == {tuple(r["plan, exact"]["lines"]) for r in rounds}
     print("printed losses and accuracies with the plan's exact changes are those without it:", alike)
     last = {name: [r[name]["lines"][-1] for r in rounds] for name in commands}

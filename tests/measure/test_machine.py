@@ -65,10 +65,14 @@ def test_only_the_first_processor_is_told(tmp_path: Path) -> None:
     assert this_machine(root(tmp_path, files)).cpuinfo == "processor\t: 0\nmodel name\t: A"
 
 
-@pytest.mark.parametrize(("listed", "nodes"), [("0\n", 1), ("0-1\n", 2), ("0-1,4,6-7\n", 5), ("", 1)])
-def test_memory_nodes_with_processors_count(tmp_path: Path, listed: str, nodes: int) -> None:
-    """As the kernel lists them; where it tells nothing there is one."""
-    assert this_machine(root(tmp_path, {"sys/devices/system/node/has_cpu": listed})).memory_nodes == nodes
+@pytest.mark.parametrize(
+    ("listed", "nodes"),
+    [(["0-1\n"], 1), (["0\n", "1\n"], 2), (["0-3\n", "\n", "4-7\n", "8,9\n", "10\n", "11\n"], 5), ([], 1)],
+)
+def test_memory_nodes_with_processors_count(tmp_path: Path, listed: list[str], nodes: int) -> None:
+    """A node of memory alone does not; where the kernel tells nothing there is one."""
+    files = {f"sys/devices/system/node/node{number}/cpulist": text for number, text in enumerate(listed)}
+    assert this_machine(root(tmp_path, files)).memory_nodes == nodes
 
 
 def test_a_machine_comes_back_equal() -> None:

@@ -64,7 +64,7 @@ def this_machine(root: Path = Path("/")) -> Machine:
         memory_gib=memory / GIB,
         memory_limit_gib=min(memory, limit or memory) / GIB,
         cpuinfo=_first_processor(_read(root / "proc/cpuinfo")),
-        memory_nodes=max(1, len(_ranges(_read(root / "sys/devices/system/node/has_cpu")))),
+        memory_nodes=_memory_nodes(root),
     )
 
 
@@ -73,10 +73,10 @@ def _first_processor(cpuinfo: str) -> str:
     return cpuinfo.split("\n\n", 1)[0]
 
 
-def _ranges(text: str) -> set[int]:
-    """`0-3,8`, as the kernel lists numbers, as a set."""
-    ends = [part.partition("-") for part in text.strip().split(",") if part]
-    return {number for first, _, last in ends for number in range(int(first), int(last or first) + 1)}
+def _memory_nodes(root: Path) -> int:
+    """Those that list a processor; one where the kernel tells nothing."""
+    lists = (root / "sys/devices/system/node").glob("node[0-9]*/cpulist")
+    return max(1, sum(bool(_read(path).strip()) for path in lists))
 
 
 def _control_groups(root: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from .looking.calls import StandIn, can_stand_in, unwrapped
+from .looking.calls import StandIn, iterating
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,12 +50,10 @@ def prepare(job: Any, settings: dict[str, Any]) -> PinnedMemory:  # noqa: ARG001
         job.refuse("there is no GPU that batches are copied to")
     if any(each in job.switches for each in DRAWS):
         job.refuse("its batches are put together anew by another change")
-    loading = sys.modules.get("torch.utils.data.dataloader")
-    gets = unwrapped(getattr(getattr(loading, "_BaseDataLoaderIter", None), "__next__", None))
     pinning: Any = getattr(sys.modules.get("torch.utils.data._utils.pin_memory"), "pin_memory", None)
-    if not can_stand_in(gets) or pinning is None:
-        job.refuse("this torch's loaders hand out batches in another way")
-    return PinnedMemory(job, gets, pinning)
+    if pinning is None:
+        job.refuse("this torch's loaders pin their batches in another way")
+    return PinnedMemory(job, iterating(job, "__next__"), pinning)
 
 
 class PinnedMemory:

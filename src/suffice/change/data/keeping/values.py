@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import pathlib
 import sys
 from typing import TYPE_CHECKING
@@ -179,7 +180,7 @@ class Reader:
             node = json.loads(text)
             if len(self.nodes) < TEXTS:
                 self.nodes[text] = node
-        if node[0] == "tensor" and node[4] and len(self.views) < VIEWS:
+        if node[0] == "tensor" and node[4] == math.prod(node[2]) > 0 and len(self.views) < VIEWS:
             view = self._view(node, buffer, offset)
             copy = view.clone()
             if copy.stride() == view.stride():

@@ -100,6 +100,15 @@ def fetch_of(job: Any) -> Any:
     return function if can_stand_in(function) else job.refuse("this torch fetches batches in another way")
 
 
+def iterating(job: Any, name: str) -> Any:
+    """The method of that name of the iterations over torch's loaders; what others have wrapped around it stays."""
+    kind = getattr(sys.modules.get("torch.utils.data.dataloader"), "_BaseDataLoaderIter", None)
+    function = unwrapped(getattr(kind, name, None))
+    if not can_stand_in(function):
+        job.refuse("this torch's loaders ask for their samples in another way")
+    return function
+
+
 def unwrapped(function: Any) -> Any:
     """The function within what others have wrapped around it."""
     while hasattr(function, "__wrapped__"):

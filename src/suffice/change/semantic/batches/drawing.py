@@ -11,7 +11,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING
 
-from ...data.looking.calls import StandIn, StandIns, can_stand_in, unwrapped
+from ...data.looking.calls import StandIn, StandIns, iterating
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,10 +43,7 @@ class Drawing(StandIns):
         self.training: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self.iterations: weakref.WeakKeyDictionary[Any, Drawn] = weakref.WeakKeyDictionary()
         self.block, self.warm_up = 1, 0
-        kind = getattr(sys.modules.get("torch.utils.data.dataloader"), "_BaseDataLoaderIter", None)
-        asks, gets = (unwrapped(getattr(kind, name, None)) for name in ("_next_index", "__next__"))
-        if not (can_stand_in(asks) and can_stand_in(gets)):
-            job.refuse("this torch's loaders ask for their samples in another way")
+        asks, gets = (iterating(job, name) for name in ("_next_index", "__next__"))
         self.stand_ins = [StandIn(asks, self._asks), StandIn(gets, self._gets)]
 
     def idle(self) -> bool:
