@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,17 @@ if os.environ["RANK"] == "1":
     os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
 runpy.run_path({str(JOBS / "ddp_wide.py")!r}, run_name="__main__")
 """
+UNLIKE = f"""
+import os, runpy
+import torch.nn.parallel as parallel
+if os.environ["RANK"] == "1":
+    plain = parallel.DistributedDataParallel
+    class DistributedDataParallel(plain):
+        def __init__(self, module):
+            super().__init__(module, gradient_as_bucket_view=True)
+    parallel.DistributedDataParallel = DistributedDataParallel
+runpy.run_path({str(JOBS / "ddp_wide.py")!r}, run_name="__main__")
+"""
 
 Open = Callable[..., Rig]
 
@@ -43,7 +54,7 @@ def open_rig(tmp_path: Path) -> Iterator[Open]:
         (tmp_path / name).mkdir()
     opened: list[Rig] = []
 
-    def open_it(*command: object, **variables: str) -> Rig:
+    def open_it(*command: object, changes: Sequence[Change] = (), **variables: str) -> Rig:
         workshop = Workshop(
             command=tuple(map(str, command)),
             environment={**os.environ, "OMP_NUM_THREADS": "1", **variables},
@@ -51,7 +62,7 @@ def open_rig(tmp_path: Path) -> Iterator[Open]:
             stage=stage_agent(tmp_path / "agent"),
             folder=tmp_path / "work",
         )
-        opened.append(Rig(workshop, spool=tmp_path / "spool"))
+        opened.append(Rig(workshop, spool=tmp_path / "spool", changes=changes))
         return opened[-1]
 
     yield open_it
@@ -83,6 +94,16 @@ def test_both_ranks_have_a_change_or_none(open_rig: Open, tmp_path: Path) -> Non
     rig.rest()
     course = run_course(rig.workshop, (THREADS,), steps=2)
     assert str(course).startswith("on rank 1: intra-op-threads: 2 threads would share 1 ")
+
+
+def test_a_job_that_starts_with_changes_has_them_on_all_ranks_or_on_none(open_rig: Open, tmp_path: Path) -> None:
+    """Rank 1 gathers its gradients in views already, so rank 0 does not begin to; what each does by itself stays."""
+    script = tmp_path / "unlike.py"
+    script.write_text(UNLIKE)
+    rig = open_rig(*LAUNCHED, script, changes=(FUSED, VIEW))
+    assert rig.run(2) is not None
+    assert rig.refused() == {"bucket-view": "the job has it already"}
+    assert set(rig.facts()) == {"fused-optimiser"}
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from suffice.loop.studio import Studio, hand_over, look_at, open_rig, open_studi
 from suffice.measure.machine import this_machine
 from suffice.measure.profile import fold
 from suffice.prove.criteria import Floor, Limit, non_inferiority
-from suffice.prove.full import FullPair, Metric, full_pairs
+from suffice.prove.full import FullPair, Metric, PlanFailsError, full_pairs
 from suffice.prove.gate import Gate
 from suffice.prove.processes.trials import ProcessTrials
 from suffice.prove.search import TOGETHER, Manner, Terms
@@ -84,12 +84,7 @@ def improve(
         terms = replace(terms, seconds=terms.seconds or _usual_s(earlier), whole_runs=full is not None)
         diary = open_diary(ledger, studio, terms, on_trial)
         tried = _try_changes(studio, diary, terms, earlier)
-        kept, evidence = tried.kept, _evidence(diary.trials, tried.kept)
-        if full is not None and kept and not diary.broken_off:
-            kept, judgement = _whole_runs(studio, kept, full)
-            evidence.append(judgement.reason)
-        else:
-            kept = _same_training(diary, kept)
+        kept, evidence = _what_stays(studio, diary, tried.kept, full)
         after = _after(studio, kept) if kept and not diary.broken_off else None
         found = _record(studio, diary, tried, kept=kept, after=after, whole_run=earlier)
         found = replace(found, notes=(*found.notes, *_of_goal(goal, found, full)))
@@ -186,12 +181,30 @@ def _evidence(trials: Iterable[Trial], kept: Sequence[Change]) -> list[str]:
 MANNERS = {id_: Manner(clock=each.clock, block=each.block, warm_up=each.warm_up) for id_, each in CATALOG.items()}
 
 
+def _what_stays(
+    studio: Studio, diary: Diary, kept: Sequence[Change], full: FullProof | None
+) -> tuple[list[Change], list[str]]:
+    """Of what its trials kept, and what was found of the numbers of all together."""
+    evidence = _evidence(diary.trials, kept)
+    if full is None or not kept or diary.broken_off:
+        return _same_training(diary, kept), evidence
+    stays, judgement = _whole_runs(studio, kept, full)
+    if not stays:
+        diary.note(f"nothing is kept: {judgement.reason}")
+    return stays, [*evidence, judgement.reason]
+
+
 def _whole_runs(studio: Studio, kept: Sequence[Change], full: FullProof) -> tuple[list[Change], Judgement]:
-    """What stays of the plan: where the metric is not shown to hold, only what alters no number."""
-    pairs = []
-    for pair in full_pairs(studio.workshop, kept, full.metric, seeds=full.seeds):
-        pairs.append(pair)
-        studio.say(f"whole run {len(pairs)} of {full.seeds}: {pair.plain:g} without, {pair.changed:g} with the plan")
+    """What stays of the plan: where the metric is not shown to hold, only what alters no number; nothing that fails."""
+    pairs: list[FullPair] = []
+    try:
+        for pair in full_pairs(studio.workshop, kept, full.metric, seeds=full.seeds):
+            pairs.append(pair)
+            told = f"{pair.plain:g} without, {pair.changed:g} with the plan"
+            studio.say(f"whole run {len(pairs)} of {full.seeds}: {told}")
+    except PlanFailsError as failure:
+        studio.say(str(failure))
+        return [], Judgement(met=False, reason=str(failure))
     judgement = non_inferiority(
         [pair.plain for pair in pairs],
         [pair.changed for pair in pairs],

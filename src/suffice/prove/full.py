@@ -75,6 +75,10 @@ class Metric:
             raise GoalError(f"{found[-1]!r}, which {pattern.pattern!r} found, is no number") from None
 
 
+class PlanFailsError(RigError):
+    """A whole run failed with the changes that passed all trials, and not without them."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FullPair:
     """The metric and the seconds of two whole runs with the same seeds."""
@@ -96,12 +100,16 @@ def full_pairs(
     """Run the job to its end without and with the changes, for one seed after the other.
 
     Raises:
-        RigError: if a run fails.
+        RigError: if a run without them fails.
+        PlanFailsError: if a run with them does.
         GoalError: if a run does not print the metric.
     """
     for offset in range(seeds):
         plain, plain_s = _run(workshop, (), metric, offset, on_wait)
-        changed, changed_s = _run(workshop, changes, metric, offset, on_wait)
+        try:
+            changed, changed_s = _run(workshop, changes, metric, offset, on_wait)
+        except RigError as error:
+            raise PlanFailsError(f"with the plan {error}") from error
         yield FullPair(plain=plain, changed=changed, plain_s=plain_s, changed_s=changed_s)
 
 

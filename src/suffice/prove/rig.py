@@ -43,6 +43,11 @@ class Pairs:
     processor: list[tuple[float, float]] = field(default_factory=list)
     of_all: list[tuple[float, float]] = field(default_factory=list)
 
+    def add(self, plain: Sequence[float], changed: Sequence[float]) -> None:
+        """One more pair: the times of each by the three clocks."""
+        for times, pair in zip((self.wall, self.processor, self.of_all), zip(plain, changed, strict=True), strict=True):
+            times.append(pair)
+
 
 class Rig:
     """The live job; to be closed. Its ranks all have the same order for the same step."""
@@ -197,23 +202,22 @@ class Rig:
                         raise RigError(f"with it the job fails: {self._last_line()}") from None
                     self._again(change)
                     continue
-                for number, times in enumerate((seen.wall, seen.processor, seen.of_all)):
-                    times.append((told[Arm.PLAIN][number], told[Arm.CHANGED][number]))
+                seen.add(told[Arm.PLAIN], told[Arm.CHANGED])
                 # Processor time does not know how long ranks wait for each other.
                 return (seen.wall if clock == "wall" or self.ranks > 1 else seen.processor)[-1]
             raise RigError(f"the job came to its end {ENDS} times before one pair of blocks was compared")
 
         return measure
 
-    def block(self, steps: int, *, warm_up: int) -> tuple[float, float]:
-        """Seconds a step on the clock and on the processor, of a block of steps as the job is now.
+    def block(self, steps: int, *, warm_up: int) -> tuple[float, float, float]:
+        """Seconds a step on the clock, on the processor, and there with children, of a block as the job is now.
 
         It is compared with that of another process: what workers fetched while it waited does not count.
         """
         while True:
             try:
                 ahead = max(each["ahead"] for each in self._ask(do="switch", ids=[], on=False))
-                return self._timed(steps, warm_up + ahead)[:2]
+                return self._timed(steps, warm_up + ahead)
             except JobEndedError:
                 self._again(None)
 

@@ -195,10 +195,7 @@ class Search:
         except RigError as error:
             self.rig.drop(change)
             return refusal(change, str(error), spent_s=self.clock() - begun_s)
-        if trial.kept and not agrees(seen.wall, rule):
-            trial = overruled(trial, "its processor time fell, but the time on the clock rose")
-        if trial.kept and self.terms.sparing and not agrees(seen.of_all, rule):
-            trial = overruled(trial, "it is faster, but takes more of the processors, and so of energy and carbon")
+        trial = contradicted(trial, seen, replace(self.terms, rule=rule))
         if trial.kept:
             self.say(f"{change.name}: {trial.verdict.reason}; comparing the numbers")
             self.rig.rest()
@@ -296,7 +293,18 @@ def _not_contradicted(trial: Trial, rule: StopRule) -> bool:
     return verdict.outcome is Outcome.UNDECIDED and (seen is None or seen >= 1 + rule.least_gain)
 
 
-def agrees(pairs: Iterable[tuple[float, float]], rule: StopRule) -> bool:
+def contradicted(trial: Trial, seen: Pairs, terms: Terms) -> Trial:
+    """The trial, refused where it was kept and another clock shows that it is slower."""
+    clocks = [(seen.wall, "its processor time fell, but the time on the clock rose")]
+    if terms.sparing:
+        clocks += [(seen.of_all, "it is faster, but takes more of the processors, and so of energy and carbon")]
+    for pairs, reason in clocks:
+        if trial.kept and not _agrees(pairs, terms.rule):
+            trial = replace(trial, verdict=replace(trial.verdict, outcome=Outcome.REFUSED, reason=reason))
+    return trial
+
+
+def _agrees(pairs: Iterable[tuple[float, float]], rule: StopRule) -> bool:
     """Whether another clock's times do not show that it is slower."""
     sequence = ConfidenceSequence(rule.alpha)
     for plain_s, changed_s in pairs:
@@ -313,11 +321,6 @@ def without_trial(change: Change, outcome: Outcome, reason: str, *, spent_s: flo
     """A verdict that no pair was measured for."""
     verdict = Verdict(outcome=outcome, reason=reason, pairs=0)
     return Trial(change=change.name, verdict=verdict, plain_s=(), changed_s=(), spent_s=spent_s)
-
-
-def overruled(trial: Trial, reason: str) -> Trial:
-    """Refused after all."""
-    return replace(trial, verdict=replace(trial.verdict, outcome=Outcome.REFUSED, reason=reason))
 
 
 def judged(trial: Trial, judgement: Judgement) -> Trial:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from ..hooks import Patches
 from ..process import keep_from_dynamo, rank
+from .agreement import refused_by_any
 from .by_hand import ByHand
 from .job import Job, Refused
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     Tell = Callable[..., None]
 
 OURS = __package__.partition(".")[0]
+ROOMS = ("train", "ranks", "data", "process", "semantic")
+OF_ALL_RANKS = ("ranks", "semantic")
+"""The rooms of what would part the ranks if one did without it: they would exchange something else, or less often."""
 
 
 def technique(change_id: str) -> Any:
@@ -47,7 +51,7 @@ def technique(change_id: str) -> Any:
     package = __package__.rpartition(".")[0]
     if not change_id.replace("-", "").isalnum():
         raise Refused("{!r} is no name of a technique".format(change_id))
-    for room in ("train", "ranks", "data", "process", "semantic"):
+    for room in ROOMS:
         name = "{}.change.{}.{}".format(package, room, change_id.replace("-", "_"))
         try:
             return import_module(name)
@@ -55,6 +59,14 @@ def technique(change_id: str) -> Any:
             if error.name != name:
                 raise
     raise Refused("there is no technique {}".format(change_id))
+
+
+def _room(change_id: str) -> str:
+    """The room of a technique; empty where there is none of this name."""
+    try:
+        return str(technique(change_id).__name__).split(".")[-2]
+    except Refused:
+        return ""
 
 
 class Steering:
@@ -125,15 +137,30 @@ class Steering:
             if "refused" in change:
                 self._goes_without(change["id"], change["refused"])
             else:
-                self.switch_on(change["id"], change["settings"])
+                self._switch_on(change["id"], change["settings"])
+        self._agree([change["id"] for change in self.order.get("changes", ())])
+        for change_id in self.switches:
+            self.tell("change", id=change_id, applied=True)
         if self.at_begin is not None:
             self.at_begin()
 
-    def switch_on(self, change_id: str, settings: dict[str, Any]) -> None:
+    def _agree(self, ids: list[str]) -> None:
+        """Go without what another rank goes without, where all must do the same."""
+        of_all = [change_id for change_id in ids if _room(change_id) in OF_ALL_RANKS]
+        if not of_all:
+            return
+        refused = {change_id: self.refused[change_id] for change_id in of_all if change_id in self.refused}
+        for change_id, reason in refused_by_any(self.torch, of_all, refused).items():
+            switch = self.switches.get(change_id)
+            if switch is not None:
+                switch.off()
+            if change_id not in self.refused:
+                self._goes_without(change_id, reason)
+
+    def _switch_on(self, change_id: str, settings: dict[str, Any]) -> None:
         """Apply a change for good, or tell why not."""
         try:
             self.prepare(change_id, settings).on()
-            self.tell("change", id=change_id, applied=True)
         except Refused as refusal:
             self._goes_without(change_id, str(refusal))
         except Exception:

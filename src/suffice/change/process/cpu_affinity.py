@@ -54,10 +54,11 @@ def prepare(job: Any, settings: dict[str, Any]) -> CpuAffinity:  # noqa: ARG001 
         job.refuse("the kernel does not tell of memory nodes here")
     if len(nodes) == 1:
         job.refuse("all processors that the job may use belong to one memory node")
-    node = _node_of_gpu(job)
+    gpu = _gpu_of(job)
+    node = -1 if gpu is None else _node_of(job.torch, gpu)
     if node not in nodes:
         node = max(nodes, key=lambda each: (len(nodes[each]), -each))
-    threads = 1 if job.torch.cuda.is_available() else job.torch.get_num_threads()
+    threads = job.torch.get_num_threads() if gpu is None else 1
     busy = threads + max((loader.num_workers for loader in job.loaders()), default=0)
     if busy > len(nodes[node]):
         job.refuse("it keeps {} processors busy, and node {} has {}".format(busy, node, len(nodes[node])))
@@ -81,13 +82,16 @@ def _listed(text: str) -> set[int]:
     return {number for first, _, last in ends for number in range(int(first), int(last or first) + 1)}
 
 
-def _node_of_gpu(job: Any) -> int:
-    """The memory node next to the GPU that the job computes on; -1 where it computes on none, or nobody knows."""
+def _gpu_of(job: Any) -> Any:
+    """The device that the job computes on where that is a GPU, else None."""
     parameter = next((each for root in job.roots() for each in root.parameters()), None)
-    if parameter is None or parameter.device.type != "cuda":
-        return -1
+    return parameter.device if parameter is not None and parameter.device.type == "cuda" else None
+
+
+def _node_of(torch: Any, gpu: Any) -> int:
+    """The memory node next to the GPU; -1 where nobody knows."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        device = job.torch.cuda.get_device_properties(parameter.device)
+        device = torch.cuda.get_device_properties(gpu)
         place = "{:04x}:{:02x}:{:02x}.0".format(device.pci_domain_id, device.pci_bus_id, device.pci_device_id)
         with open(GPU_NODE.format(place)) as file:
             return int(file.read())

@@ -20,7 +20,7 @@ from suffice.change.catalog import refused_at_start
 from suffice.errors import RigError
 from suffice.prove.processes.turns import BLOCKS, FIRST_STEPS, in_turn
 from suffice.prove.rig import Pairs, Rig
-from suffice.prove.search import Manner, Search, agrees, judged, overruled, refusal, without_trial
+from suffice.prove.search import Manner, Search, contradicted, judged, refusal, without_trial
 from suffice.prove.trial import Arm, Budget, MeasurePair, StopRule, run_trial
 from suffice.prove.workshop import Workshop
 from suffice.records import Change, Outcome, Trial
@@ -71,8 +71,7 @@ class ProcessTrials:
             return replace(without_trial(change, Outcome.UNDECIDED, str(error)), spent_s=search.clock() - begun_s)
         except RigError as error:
             return refusal(change, str(error), spent_s=search.clock() - begun_s)
-        if trial.kept and not agrees(seen.wall, search.terms.rule):
-            trial = overruled(trial, "its processor time fell, but the time on the clock rose")
+        trial = contradicted(trial, seen, search.terms)
         if trial.kept:
             search.say(f"{change.name}: {trial.verdict.reason}; comparing the numbers")
             trial = judged(trial, search.gate.judge((*search.kept, *self.kept), change))
@@ -124,9 +123,8 @@ class ProcessTrials:
             order = [first, *(arm for arm in Arm if arm is not first)]
             with ExitStack() as stack:
                 rigs = {arm: stack.enter_context(closing(self._rig(changes[arm]))) for arm in order}
-                wall, processor = in_turn(rigs, order, self._block())
-            seen.wall.append((wall[Arm.PLAIN], wall[Arm.CHANGED]))
-            seen.processor.append((processor[Arm.PLAIN], processor[Arm.CHANGED]))
+                told = in_turn(rigs, order, self._block())
+            seen.add(told[Arm.PLAIN], told[Arm.CHANGED])
             if len(seen.wall) == 1:
                 self._require_time(self.search.clock() - begun_s)
             return (seen.wall if clock == "wall" else seen.processor)[-1]

@@ -17,20 +17,18 @@ LOOK_S, STILL_S, PATIENCE_S = 0.05, 0.011, 2.0
 """A job that used a tick of processor time at most between two looks waits; one that never does is not waited for."""
 
 
-def in_turn(rigs: Mapping[Arm, Rig], order: Sequence[Arm], steps: int) -> tuple[dict[Arm, float], dict[Arm, float]]:
-    """Seconds of blocks of steps on the clock and on the processor, made in this order, in the other, and so on."""
-    wall, processor = dict.fromkeys(Arm, 0.0), dict.fromkeys(Arm, 0.0)
+def in_turn(rigs: Mapping[Arm, Rig], order: Sequence[Arm], steps: int) -> dict[Arm, list[float]]:
+    """Seconds of blocks of steps by the three clocks of `Pairs`, made in this order, in the other, and so on."""
+    told: dict[Arm, list[float]] = {arm: [0.0, 0.0, 0.0] for arm in Arm}
     still = _Stillness(rigs.values())
     for number in range(BLOCKS):
         for arm in order if number % 2 == 0 else reversed(order):
             still.wait()
-            wall_s, processor_s = _one_block(rigs[arm], steps)
-            wall[arm] += wall_s
-            processor[arm] += processor_s
-    return wall, processor
+            told[arm] = [sum(both) for both in zip(told[arm], _one_block(rigs[arm], steps), strict=True)]
+    return told
 
 
-def _one_block(rig: Rig, steps: int) -> tuple[float, float]:
+def _one_block(rig: Rig, steps: int) -> tuple[float, float, float]:
     """In one process: where the script came to its end, the next one's first steps don't count."""
     warm_up = 1
     while True:
