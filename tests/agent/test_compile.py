@@ -25,13 +25,14 @@ def test_no_graph_and_no_break_is_added(agent_job: Callable[..., AgentRun], way:
     assert all(record.fault is None for record in run.records)
 
 
-@pytest.mark.parametrize("way", ["module", pytest.param("inplace", marks=pytest.mark.slow), "late"])
+@pytest.mark.parametrize("way", ["module", *SLOW[1::2]])
 def test_forward_is_told_when_a_module_is_compiled(agent_job: Callable[..., AgentRun], way: str) -> None:
     """The call of a compiled module is timed from outside of it."""
     (record,) = agent_job("graphs.py", way).trained
     assert all(row.ns[PHASES.index("forward")] > 0 for row in record.steps[-3:])
 
 
+@pytest.mark.slow
 def test_a_compiled_job_is_not_counted(agent_job: Callable[..., AgentRun]) -> None:
     """Counting operations would run the step uncompiled, which changes its numbers."""
     (record,) = agent_job("graphs.py", "module").trained

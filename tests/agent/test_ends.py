@@ -42,7 +42,7 @@ os.kill(os.getpid(), signal.SIGINT)
 """
 
 
-@pytest.mark.parametrize(("step_s", "steps"), [(0.0005, 4_000), (0.7, 4)])
+@pytest.mark.parametrize(("step_s", "steps"), [(0.0005, 4_000), pytest.param(0.7, 4, marks=pytest.mark.slow)])
 def test_a_kill_costs_at_most_the_last_second(agent_run: Callable[..., AgentRun], step_s: float, steps: int) -> None:
     """Of a job that is killed without notice all is known but what it did in its last second and its last step."""
     run = agent_run([sys.executable, "-c", KILLED, step_s, steps])

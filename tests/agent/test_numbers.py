@@ -11,7 +11,10 @@ from tests.conftest import JOBS, TIMEOUT_S, AgentRun, steady
 
 @pytest.mark.parametrize(
     ("mode", "workers"),
-    [("eager", 0), ("eager", 2), *(pytest.param("compile", workers, marks=pytest.mark.slow) for workers in (0, 2))],
+    [
+        ("eager", 0),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [("eager", 2), ("compile", 0), ("compile", 2)]),
+    ],
 )
 def test_losses_are_bitwise_equal(agent_job: Callable[..., AgentRun], mode: str, workers: int) -> None:
     """Every loss, the state of the random generator and the weights at the end."""

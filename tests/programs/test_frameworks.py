@@ -104,6 +104,7 @@ def losses(stdout: bytes) -> list[bytes]:
     return re.findall(rb"'(?:eval_|train_)?loss': '?([\d.]+)", stdout)
 
 
+@pytest.mark.slow
 def test_a_training_command_of_a_package(under: Callable[..., Measured], tmp_path: Path) -> None:
     """`chemprop train` learns from a table of molecules: the same predictions, and its optimiser steps."""
     pytest.importorskip("chemprop")

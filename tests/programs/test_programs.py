@@ -180,6 +180,7 @@ def test_a_python_of_another_environment(under: Run, trained: bytes, program: Pa
     assert the_rank(run.profile).facts["python"]
 
 
+@pytest.mark.slow
 def test_batches_cut_by_hand(beside: Run) -> None:
     """A loop in the manner of nanoGPT has no loader: its data are said to be not separable, its evaluation is told."""
     run = beside(python(JOBS / "nanogpt.py"))
@@ -191,6 +192,7 @@ def test_batches_cut_by_hand(beside: Run) -> None:
     assert any(note.text.startswith("data: not separable") for note in run.profile.notes)
 
 
+@pytest.mark.slow
 def test_two_ranks(beside: Run) -> None:
     """`torchrun` starts two ranks: each has its steps and its split, and they are told apart."""
     torchrun = Path(sys.executable).with_name("torchrun")

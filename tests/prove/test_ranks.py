@@ -70,6 +70,7 @@ def open_rig(tmp_path: Path) -> Iterator[Open]:
         rig.close()
 
 
+@pytest.mark.slow
 def test_both_ranks_have_a_change_or_none(open_rig: Open, tmp_path: Path) -> None:
     """What one rank refuses is taken out on the other; what both accept is compared, by the clock on the wall."""
     if len(os.sched_getaffinity(0)) < 2:

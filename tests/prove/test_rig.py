@@ -80,6 +80,7 @@ def test_pairs_go_on_in_the_next_process(rig: Rig) -> None:
     assert len(seen.wall) == 20
 
 
+@pytest.mark.slow
 def test_a_cache_of_dear_samples_is_kept(rig: Rig) -> None:
     """The samples take most of the step: without making them anew it is several times as fast."""
     assert rig.prepare(CACHE) is None

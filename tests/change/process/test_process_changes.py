@@ -120,6 +120,7 @@ def test_a_plan_comes_back_and_its_run_is_started_with_it(measure, tmp_path):
     assert "omp" in done.profile.ranks[0].facts["changes"]["wait-policy"]["openmp"]
 
 
+@pytest.mark.slow
 def test_the_users_own_policy_wins_in_a_plans_run(measure, tmp_path):
     """The run goes on without the change, and says why."""
     env = {**two_threads(), "OMP_WAIT_POLICY": "ACTIVE"}
