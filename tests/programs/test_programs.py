@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import JOBS, TIMEOUT_S, Measured, steady, suffice_command
 from tests.programs.conftest import STEPS, TRAIN, check_split, python, the_rank
 
