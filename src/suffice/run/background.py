@@ -18,7 +18,10 @@ LOOK_S = 0.01
 class Background:
     """A command of one's own session; `stop` ends it with all its descendants."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], output: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], output: Path, *, keep: Sequence[int] = ()
+    ) -> None:
+        """Start it; what it prints goes to the file `output`, and the descriptors in `keep` stay open in it."""
         self.output = output
         with output.open("wb") as file:
             self.process = subprocess.Popen(
@@ -28,6 +31,7 @@ class Background:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=keep,
             )
 
     @property

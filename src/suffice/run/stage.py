@@ -14,7 +14,8 @@ from importlib import resources
 from pathlib import Path
 
 PACKAGE = "suffice_agent"
-CATALOG = "catalog.py"  # of the techniques; it stays with suffice
+STAYS = ("catalog.py", "models.py", "model")
+"""Of `change`, what is not for jobs."""
 
 
 def stage_agent(cache: Path) -> Path:
@@ -66,7 +67,7 @@ def _sources(room: str) -> dict[str, bytes]:
     """The text of the room's files that the job may import, by their paths in the room."""
     with resources.as_file(resources.files("suffice") / room) as folder:
         files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.py")}
-        return {name: path.read_bytes() for name, path in files.items() if name != CATALOG}
+        return {name: path.read_bytes() for name, path in files.items() if name.partition("/")[0] not in STAYS}
 
 
 def remove(folder: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from suffice import __version__
+from suffice.cli.models import MODEL_VERBS, names_a_model
 from suffice.errors import SufficeError
 
 if TYPE_CHECKING:  # these load what only some verbs need, and the job waits for it
@@ -26,7 +27,15 @@ if TYPE_CHECKING:  # these load what only some verbs need, and the job waits for
 
 
 class Verbs(click.Group):
-    """Prints what the user can mend as a message and a hint, without a traceback."""
+    """Prints what the user can mend as a message and a hint, without a traceback; models have verbs of their own."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb, for a command or for a model."""
+        if args and args[0] in MODEL_VERBS and names_a_model(args[1:]):
+            return args[0], MODEL_VERBS[args[0]], args[1:]
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb."""
@@ -65,6 +74,8 @@ def measure(
     """Run COMMAND unchanged, and tell where its time, energy, money and carbon went.
 
     suffice measure -- python train.py --epochs 3
+
+    suffice measure target.py:classifier --help   tells of models
     """
     from suffice.goal import read_goal
     from suffice.keep.home import Home
@@ -164,6 +175,8 @@ def improve(command: tuple[str, ...], **options: Any) -> None:
     """Try changes on short runs of COMMAND in a sandbox, keep those that prove themselves, and write plan.toml.
 
     suffice improve -- python train.py --epochs 3
+
+    suffice improve target.py:classifier --help   tells of models
     """
     from suffice.goal import read_goal
     from suffice.keep.home import Home

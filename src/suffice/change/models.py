@@ -1,0 +1,56 @@
+"""The modules of change/model -> the techniques for models, and the building of a form by one of them in a worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from suffice.form.description import Form
+from suffice.records import Change, Risk
+
+ORDER = (
+    "onnx-runtime",
+    "openvino",
+    "openvino-bf16",
+    "openvino-int8",
+    "openvino-weights",
+    "onnx-dynamic-int8",
+    "onnx-static-int8",
+    "static-shapes",
+)
+"""Cheap before dear, and what others start from before them."""
+
+
+def technique(name: str) -> Any:
+    """The module of a technique, by its file's name with hyphens."""
+    if name not in ORDER:
+        raise KeyError(f"there is no technique {name!r} for models; these are known: {', '.join(ORDER)}")
+    return import_module(f"suffice.change.model.{name.replace('-', '_')}")
+
+
+def change_of(name: str, settings: Mapping[str, Any]) -> Change:
+    """The change that a technique makes with these settings."""
+    module = technique(name)
+    return Change(id=name, settings=settings, risk=Risk(module.RISK), practice=module.PRACTICE)
+
+
+def build_form(
+    kept: dict[str, Any],  # noqa: ARG001 - a worker's functions share their first argument
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    source: str,
+    folder: str,
+    samples: str,
+) -> float:
+    """In a worker: make the form in `folder` out of that in `source`; the seconds that it took."""
+    begun_s = time.perf_counter()
+    old = Form.read(Path(source))
+    form = technique(name).build(old, Path(source), Path(folder), settings, Path(samples))
+    told = change_of(name, settings).name
+    replace(form, changes=(*old.changes, told)).write(Path(folder))
+    return time.perf_counter() - begun_s

@@ -1,0 +1,153 @@
+"""`suffice improve` and `suffice measure` where the target is a model: `file.py:factory`, or a file of weights."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from suffice.records import FormTrial, ModelSearch
+
+MODEL = re.compile(r"\.py:[A-Za-z_]\w*$|\.(onnx|pt2|pt|ts|torchscript)$")
+GIB = 2**30
+
+
+def names_a_model(arguments: Sequence[str]) -> bool:
+    """Whether the first of them that is no option, nor an option's value, names a model."""
+    if "--" in arguments:
+        return False
+    for place, each in enumerate(arguments):
+        after_option = place > 0 and arguments[place - 1].startswith("-")
+        if MODEL.search(each):
+            return True
+        if not each.startswith("-") and not after_option:
+            return False
+    return False
+
+
+def _target_options(command: Any) -> Any:
+    """The options that name the model, its samples and the machine's share."""
+    for option in reversed(
+        (
+            click.argument("target"),
+            click.option("--samples", help="For an ONNX file: an .npz with an array for each input, and `labels`."),
+            click.option("--metric", help="accuracy, agreement, same-class, neighbours, perplexity or error."),
+            click.option("--threads", type=click.IntRange(min=1), help="Of every form; else the processors allowed."),
+            click.option("--batches", default="1,8,32", show_default=True, help="Samples of a call that are timed."),
+            click.option("--trust", is_flag=True, help="Load pickle too, which runs code that the file brings."),
+            click.option(
+                "--json", "json_path", type=click.Path(), help="Write what was found as JSON; - is the output."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_target_options
+def measure(target: str, **options: Any) -> None:
+    """Measure a model as it is: latency, throughput, memory and quality.
+
+    suffice measure target.py:classifier
+    """
+    _tell(_search(target, options, bundle=None), options["json_path"])
+
+
+@click.command()
+@_target_options
+@click.option(
+    "--floor",
+    default="-0.5%",
+    show_default=True,
+    help="The least quality: a value, or what may be lost of the model's own (-0.005, -2%).",
+)
+@click.option(
+    "--minimise",
+    type=click.Choice(["latency", "throughput", "size", "memory"]),
+    default="latency",
+    show_default=True,
+    help="What should be best: the latency of one sample, samples a second, or bytes.",
+)
+@click.option("--time", "seconds", type=click.FloatRange(min=1), default=600, show_default=True, help="Seconds.")
+@click.option("--build-time", "build_s", type=click.FloatRange(min=1), default=300, show_default=True)
+@click.option("--build-memory", "build_gib", type=click.FloatRange(min=0.1), help="GiB that a build may hold.")
+@click.option("--bundle", type=click.Path(path_type=Path), default=Path("bundle"), show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the order in which forms are timed.")
+def improve(target: str, *, bundle: Path, **options: Any) -> None:
+    """Find the cheapest form of a model that keeps its quality here, and write it as a bundle.
+
+    suffice improve target.py:classifier --floor -0.005
+    """
+    found = _search(target, options, bundle=bundle)
+    _tell(found, options["json_path"])
+    if found.chosen == "original":
+        click.echo("the model stays as it is: no bundle was written", err=True)
+    else:
+        click.echo(f"wrote {bundle}: suffice.load({str(bundle)!r}) gives a callable", err=True)
+
+
+MODEL_VERBS: dict[str, click.Command] = {"improve": improve, "measure": measure}
+
+
+def _search(target: str, options: dict[str, Any], bundle: Path | None) -> ModelSearch:
+    from suffice.keep.home import Home
+    from suffice.loop.improving_model import ModelTarget, improve_model
+    from suffice.measure.machine import this_machine
+    from suffice.prove.model.forms import Limits
+    from suffice.prove.model.quality import Bar
+    from suffice.prove.model.search import ModelTerms
+
+    batches = _batches(options["batches"])
+    terms = ModelTerms(
+        bar=Bar.parse(options.get("floor", "-0.5%")),
+        minimise=options.get("minimise", "latency"),
+        seconds=options.get("seconds", 0.0),
+        batches=batches,
+        seed=options.get("seed", 0),
+    )
+    limits = Limits(
+        seconds=options.get("build_s", 300.0),
+        memory_bytes=(options.get("build_gib") or float("inf")) * GIB,
+        threads=options["threads"] or max(1, int(this_machine().processors_allowed)),
+    )
+    named = ModelTarget(name=target, samples=options["samples"], quality=options["metric"], trust=options["trust"])
+    return improve_model(named, terms, limits, Home.of(), bundle=bundle, say=_say, on_trial=_tell_trial)
+
+
+def _batches(text: str) -> tuple[int, ...]:
+    try:
+        sizes = sorted({1, *map(int, text.split(","))})
+    except ValueError:
+        raise click.UsageError(f"--batches are numbers with commas between them, found {text!r}") from None
+    if sizes[0] < 1:
+        raise click.UsageError(f"a batch has 1 sample at least, found {text!r}")
+    return tuple(sizes)
+
+
+def _say(what: str) -> None:
+    click.echo(f"… {what}", err=True)
+
+
+def _tell_trial(trial: FormTrial) -> None:
+    gain = trial.figures.get("speedup")
+    told = f"{gain.value:.2f}x, " if gain else ""
+    click.echo(f"{trial.outcome:<9}  {trial.name}: {told}{trial.reason}  [{trial.spent_s:.0f} s]", err=True)
+
+
+def _tell(found: ModelSearch, json_path: str | None) -> None:
+    from rich.console import Console
+
+    from suffice.keep.report.model import print_model_search
+    from suffice.records import as_json
+
+    print_model_search(Console(stderr=True, highlight=False), found)
+    if json_path is not None:
+        with click.open_file(json_path, "w") as file:
+            json.dump(as_json(found), file, indent=2)
+            file.write("\n")

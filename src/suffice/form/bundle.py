@@ -1,0 +1,179 @@
+"""A bundle, the folder that `suffice improve MODEL` wrote -> a callable; it needs the form's backend and no PyTorch.
+
+    manifest.toml   what it is, what it takes and gives, the hash of every other file, what was proven and where
+    form.json       what runs it
+    sample.npz      one sample and its answer, for the self-test
+
+Nothing in it is trusted: hashes are compared before a file is opened, inputs before they are computed with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suffice.errors import ModelError
+from suffice.form.backends import open_form
+from suffice.form.description import Form
+
+MANIFEST, SAMPLE = "manifest.toml", "sample.npz"
+SCHEMA = 1
+MACHINE_CODE = frozenset({"aot_inductor"})
+"""Backends whose files hold instructions of the processor that built them."""
+
+
+class Bundle:
+    """A model that can be called; `notes` say what was not proven on this processor.
+
+    Call it with as many arrays, or tensors of PyTorch, as it has inputs; the answer is of the same kind, or a tuple.
+    """
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any], threads: int, notes: Sequence[str]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.notes = tuple(notes)
+        self.form = Form.read(folder)
+        self.bounds: Mapping[str, Sequence[int]] = manifest.get("bounds", {})
+        self.session = open_form(folder, threads)
+
+    def __call__(self, *inputs: Any) -> Any:
+        """The model's answer.
+
+        Raises:
+            ModelError: if there are more or fewer inputs than it takes, or one has another type or shape.
+        """
+        torch_given = any(hasattr(each, "numpy") for each in inputs)
+        arrays = [each.numpy(force=True) if hasattr(each, "numpy") else np.asarray(each) for each in inputs]
+        self._check(arrays)
+        found = self.session([np.ascontiguousarray(each) for each in arrays])
+        if torch_given:
+            import torch  # noqa: PLC0415 - whoever gives tensors has it
+
+            found = [torch.from_numpy(each) for each in found]
+        return found[0] if len(found) == 1 else tuple(found)
+
+    def _check(self, arrays: Sequence[Any]) -> None:
+        if len(arrays) != len(self.form.inputs):
+            names = ", ".join(port.name for port in self.form.inputs)
+            raise ModelError(f"the model takes {len(self.form.inputs)} inputs ({names}), found {len(arrays)}")
+        sizes: dict[str, int] = {}
+        for array, port in zip(arrays, self.form.inputs, strict=True):
+            if array.dtype != np.dtype(port.dtype):
+                raise ModelError(f"{port.name} must be {port.dtype}, found {array.dtype}")
+            if array.ndim != len(port.shape):
+                raise ModelError(f"{port.name} has {len(port.shape)} axes {port.shape}, found {array.shape}")
+            for size, asked in zip(array.shape, port.shape, strict=True):
+                if isinstance(asked, int) and size != asked:
+                    raise ModelError(f"{port.name} must have the shape {port.shape}, found {array.shape}")
+                if isinstance(asked, str):
+                    self._check_free(port.name, asked, size, sizes)
+
+    def _check_free(self, port: str, axis: str, size: int, sizes: dict[str, int]) -> None:
+        least, most = self.bounds.get(axis, (1, None)) if len(self.bounds.get(axis, ())) == 2 else (1, None)
+        if size < least or (most is not None and size > most):
+            raise ModelError(f"{port}: the axis {axis} may be {least} to {most}, found {size}")
+        if sizes.setdefault(axis, size) != size:
+            raise ModelError(f"{port}: the axis {axis} is {size} here and {sizes[axis]} in another input")
+
+    def self_test(self) -> float:
+        """Answer the sample that came with it; the largest difference from the answer that it had, in its scale.
+
+        Raises:
+            ModelError: if the answer is another one.
+        """
+        with np.load(self.folder / SAMPLE, allow_pickle=False) as arrays:
+            inputs = [arrays[f"input{number}"] for number in range(len(self.form.inputs))]
+            expected = [arrays[name] for name in sorted(arrays.files) if name.startswith("output")]
+        found = self(*inputs)
+        found = list(found) if isinstance(found, tuple) else [found]
+        furthest = 0.0
+        for ours, theirs in zip(found, expected, strict=True):
+            scale = float(np.abs(theirs).max()) or 1.0
+            furthest = max(furthest, float(np.abs(ours.astype(float) - theirs).max()) / scale)
+        tolerance = float(self.manifest["self_test"]["tolerance"])
+        if not furthest <= tolerance:
+            raise ModelError(
+                f"the bundle's own sample is answered with a difference of {furthest:.2g}, not {tolerance:g}"
+            )
+        return furthest
+
+
+def load(folder: str | Path, *, threads: int | None = None) -> Bundle:
+    """The model of a bundle, once its files are those that were written.
+
+    Raises:
+        ModelError: if it is no bundle, a file is missing or another, or it holds code for another processor.
+        MissingExtraError: if its backend is not installed.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    require_intact(folder, manifest)
+    notes = _strange(manifest)
+    if notes and manifest["run"]["backend"] in MACHINE_CODE:
+        raise ModelError(f"its machine code is for another processor: {notes[0]}", hint="improve the model on this one")
+    return Bundle(folder, manifest, threads or int(manifest["run"]["threads"]), notes)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What the bundle says of itself.
+
+    Raises:
+        ModelError: if there is none, or a newer suffice wrote it.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder} is no bundle: {error}", hint="`suffice improve MODEL` writes one") from error
+    missing = [name for name in ("schema", "run", "files", "processor", "self_test") if name not in manifest]
+    if missing:
+        raise ModelError(f"{path} lacks {', '.join(missing)}")
+    if manifest["schema"] > SCHEMA:
+        raise ModelError(f"{path} has the schema {manifest['schema']}, and this suffice reads {SCHEMA}")
+    return manifest
+
+
+def require_intact(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise where a file is missing, or is not the one that was written.
+
+    Raises:
+        ModelError: naming the file.
+    """
+    form = Form.read(folder) if (folder / "form.json").is_file() else None
+    if form is None or form.file not in manifest["files"] or "form.json" not in manifest["files"]:
+        raise ModelError(f"{folder}: the manifest does not vouch for the model's own file")
+    for name, digest in manifest["files"].items():
+        path = folder / name
+        if Path(name).name != name or path.is_symlink():
+            raise ModelError(f"{folder}: {name!r} is no file of a bundle")
+        if not path.is_file():
+            raise ModelError(f"{folder}: {name} is missing")
+        if sha256(path) != digest:
+            raise ModelError(f"{folder}: {name} is not the file that was written: its hash is another")
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flags_here() -> frozenset[str]:
+    """What this processor can do, in the kernel's words."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+def _strange(manifest: Mapping[str, Any]) -> list[str]:
+    """What of the proof does not hold on this processor."""
+    proven = frozenset(manifest["processor"]["flags"])
+    missing = sorted(proven - flags_here())
+    return [f"it was proven on a processor with {', '.join(missing)}, which this one lacks"] if missing else []

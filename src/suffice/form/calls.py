@@ -1,0 +1,90 @@
+"""What a worker does with a form: open it, time it, have it answer samples; each is called by its name."""
+
+from __future__ import annotations
+
+import gc
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from suffice.form.backends import Session, open_form
+from suffice.form.samples import Batch, in_batches, of_size, read_samples
+
+Kept = dict[str, Any]
+ANSWER_BATCH = 32
+
+
+def open_here(kept: Kept, folder: str, samples: str, *, threads: int) -> dict[str, Any]:
+    """Open the form of a folder and answer once: the seconds of both, and what the backend tells."""
+    begun_s = time.perf_counter()
+    session = open_form(Path(folder), threads)
+    loaded_s = time.perf_counter()
+    kept["session"] = session
+    kept["samples"] = read_samples(Path(samples), "search")
+    one = of_size(kept["samples"], 1)
+    first_s = time.perf_counter()
+    session(one.inputs)
+    end_s = time.perf_counter()
+    return {**session.facts(), "load_s": loaded_s - begun_s, "first_s": end_s - first_s}
+
+
+def time_calls(kept: Kept, size: int, seconds: float, *, fewest: int = 3, most: int = 10_000) -> list[float]:
+    """Seconds of calls with `size` samples, one after the other for about so long; one before them does not count."""
+    session: Session = kept["session"]
+    batch = of_size(kept["samples"], size)
+    inputs = [np.ascontiguousarray(each) for each in batch.inputs]
+    session(inputs)
+    gc.disable()
+    times: list[float] = []
+    until_s = time.perf_counter() + seconds
+    while len(times) < most and (len(times) < fewest or time.perf_counter() < until_s):
+        begun_s = time.perf_counter()
+        session(inputs)
+        times.append(time.perf_counter() - begun_s)
+    gc.enable()
+    return times
+
+
+def processor_s(kept: Kept) -> float:  # noqa: ARG001 - a worker's functions share their first argument
+    """Processor seconds of this process so far."""
+    return time.process_time()
+
+
+def peak_bytes(kept: Kept) -> int:  # noqa: ARG001 - as above
+    """The most memory that this process has held."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024
+    return psutil.Process().memory_info().rss
+
+
+def answer(
+    kept: Kept, samples: str, split: str, out: str, *, batch: int = ANSWER_BATCH, most: int | None = None
+) -> int:
+    """Write the outputs for a part of the samples to `out` (.npz, an array for each group and output); their number.
+
+    `most`: of each group the first ones only.
+    """
+    arrays: dict[str, Any] = {}
+    for number, group in enumerate(read_samples(Path(samples), split)):
+        for place, output in enumerate(answers(kept["session"], group.part(slice(most)), batch)):
+            arrays[f"{number}.{place}"] = output
+    np.savez(out, **arrays)
+    return len(arrays)
+
+
+def write_sample(kept: Kept, out: str) -> None:
+    """Write one sample and its answer."""
+    one = of_size(kept["samples"], 1)
+    found = kept["session"](one.inputs)
+    inputs = {f"input{number}": each for number, each in enumerate(one.inputs)}
+    np.savez(out, **inputs, **{f"output{number:03}": each for number, each in enumerate(found)})
+
+
+def answers(session: Session, group: Batch, batch: int) -> list[Any]:
+    """The outputs for samples of equal shape, along axis 0."""
+    parts = [session([np.ascontiguousarray(x) for x in part.inputs]) for part in in_batches([group], batch)]
+    return [np.concatenate(each) for each in zip(*parts, strict=True)]

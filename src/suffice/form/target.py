@@ -1,0 +1,130 @@
+"""What the user points at (`file.py:factory`, a `.pt2`, a TorchScript file) -> the module, its samples, its judge.
+
+A factory returns the module, or a dict:
+
+    model            a `torch.nn.Module`
+    example_inputs   a tuple of tensors
+    dynamic          their free axes: for each input {axis: name}; else axis 0 is free, as "batch"
+    samples          (inputs, labels), or an iterable of such; labels may be left out; inputs are a tensor or a tuple
+    quality          a name, or a function of (callable, samples) -> float, where higher is better
+    fine_tune        a function of (module, steps) that trains it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from suffice.errors import ModelError
+
+KEYS = ("model", "example_inputs", "dynamic", "samples", "quality", "fine_tune")
+EXAMPLE = "def classifier(): return {'model': model, 'example_inputs': (x,), 'samples': (x, labels)}"
+BATCH = "batch"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """A user's model in this process, as `Keys` names its parts."""
+
+    module: torch.nn.Module
+    example_inputs: tuple[torch.Tensor, ...]
+    dynamic: tuple[Mapping[int, str], ...]
+    samples: Any
+    quality: str | Callable[..., float] | None
+    fine_tune: Callable[..., Any] | None
+
+
+def load_target(target: str, *, trust: bool = False) -> Loaded:
+    """The model that `target` names.
+
+    Raises:
+        ModelError: if there is none, it is not what a target must be, or only pickle could load it and is not trusted.
+    """
+    path, separator, factory = target.rpartition(":")
+    if separator and path.endswith(".py"):
+        return _loaded(target, _factory(Path(path), factory)())
+    suffix = Path(target).suffix
+    if not Path(target).is_file():
+        raise ModelError(f"there is no file {target}", hint="a target is file.py:factory, or a .pt2, .ts or .onnx file")
+    if suffix == ".pt2":
+        return _loaded(target, {"model": torch.export.load(target).module(), **_examples(target)})
+    if suffix in {".ts", ".pt", ".torchscript"}:
+        return _loaded(target, {"model": _script(target, trust=trust)})
+    raise ModelError(f"{target} is no model that is known", hint=f"a factory is {EXAMPLE}")
+
+
+def _factory(path: Path, name: str) -> Callable[[], Any]:
+    if not path.is_file():
+        raise ModelError(f"there is no file {path}")
+    sys.path.insert(0, str(path.resolve().parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ModelError(f"{path} can't be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)
+    spec.loader.exec_module(module)
+    found = getattr(module, name, None)
+    if not callable(found):
+        known = ", ".join(each for each, value in vars(module).items() if callable(value) and not each.startswith("_"))
+        raise ModelError(f"{path} has no function {name!r}", hint=f"it has {known or 'none'}")
+    result: Callable[[], Any] = found
+    return result
+
+
+def _script(target: str, *, trust: bool) -> Any:
+    """A TorchScript archive; a file that `torch.save` wrote is pickle, which runs what its writer wants."""
+    try:
+        with warnings.catch_warnings():  # it is deprecated, and yet what such files are read with
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return torch.jit.load(target)
+    except RuntimeError as error:
+        if not trust:
+            raise ModelError(
+                f"{target} is no TorchScript, and loading it as pickle would run code that it brings",
+                hint="--trust loads it all the same; better save a .pt2 (torch.export.save) or name file.py:factory",
+            ) from error
+        return torch.load(target, weights_only=False)
+
+
+def _examples(target: str) -> dict[str, Any]:
+    program = torch.export.load(target)
+    inputs, _ = program.example_inputs or ((), {})
+    return {"example_inputs": inputs}
+
+
+def _loaded(target: str, found: Any) -> Loaded:
+    parts = dict(found) if isinstance(found, Mapping) else {"model": found}
+    strange = sorted(set(parts) - set(KEYS))
+    if strange:
+        raise ModelError(f"{target} returns {', '.join(strange)}", hint=f"it may return {', '.join(KEYS)}")
+    module = parts.get("model")
+    if not isinstance(module, torch.nn.Module):
+        raise ModelError(f"{target}: model must be a torch.nn.Module, found {type(module).__name__}", hint=EXAMPLE)
+    inputs = parts.get("example_inputs", getattr(module, "example_input_array", None))
+    inputs = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs or ())
+    if not inputs or not all(isinstance(each, torch.Tensor) for each in inputs):
+        raise ModelError(f"{target}: example_inputs must be a tuple of tensors", hint=EXAMPLE)
+    dynamic = tuple(parts.get("dynamic") or ({0: BATCH} for _ in inputs))
+    if len(dynamic) != len(inputs) or not all(isinstance(each, Mapping) for each in dynamic):
+        raise ModelError(f"{target}: dynamic needs {{axis: name}} for each of {len(inputs)} inputs, found {dynamic!r}")
+    quality = parts.get("quality")
+    if not (quality is None or isinstance(quality, str) or callable(quality)):
+        raise ModelError(f"{target}: quality must be a name or a function, found {type(quality).__name__}")
+    with contextlib.suppress(NotImplementedError):  # an exported program has the mode that it was exported in
+        module.eval()
+    return Loaded(
+        module=module,
+        example_inputs=inputs,
+        dynamic=dynamic,
+        samples=parts.get("samples"),
+        quality=quality,
+        fine_tune=parts.get("fine_tune"),
+    )

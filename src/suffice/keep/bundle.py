@@ -1,0 +1,99 @@
+"""The chosen form of a model and its search -> a bundle: its folder, with a sample, and its proof in a manifest."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from suffice import __version__
+from suffice.errors import ModelError
+from suffice.form.bundle import MANIFEST, SAMPLE, SCHEMA, sha256
+from suffice.form.description import FILE, Form
+from suffice.keep.toml import comment, key, literal
+from suffice.records import Figure, ModelSearch
+
+OTHERS = frozenset({"output.txt", "prepared.onnx"})
+TOLERANCE = {"exact": 1e-3, "numeric": 2e-2}
+"""Of the largest output: rounding differs between processors, and for few bits more."""
+
+
+def write_bundle(search: ModelSearch, made: Path, bundle: Path) -> None:
+    """Write the form in `made`, with its sample, as a bundle; an earlier bundle of that name is replaced as a whole.
+
+    Raises:
+        ModelError: if something else is there, or the form needs the user's own code.
+    """
+    form = Form.read(made)
+    if form.backend in {"eager", "inductor"}:
+        raise ModelError("the model stays as it is, and a bundle can't hold the user's own code")
+    if bundle.exists() and not (bundle / MANIFEST).is_file():
+        raise ModelError(f"{bundle} is there already and is no bundle", hint="name another with --bundle")
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{bundle.name}-", dir=bundle.parent))
+    try:
+        for path in made.iterdir():
+            if path.is_file() and (path.suffix != ".npz" or path.name == SAMPLE) and path.name not in OTHERS:
+                shutil.copyfile(path, draft / path.name)
+        files = {path.name: sha256(path) for path in sorted(draft.iterdir())}
+        (draft / MANIFEST).write_text("\n".join(_lines(search, form, files)) + "\n")
+        draft.chmod(0o755)
+        shutil.rmtree(bundle, ignore_errors=True)
+        draft.rename(bundle)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _lines(search: ModelSearch, form: Form, files: Mapping[str, str]) -> Iterator[str]:
+    chosen = search.trial(search.chosen)
+    risks = {str(change.risk) for change in chosen.changes}
+    yield from comment("Written by suffice improve. suffice.load(folder) gives a callable; it checks all of this.")
+    yield f"schema = {SCHEMA}"
+    yield from _table("model", {"target": search.target, "made": search.started, "suffice": __version__, "licence": ""})
+    settings = {name: value for name, value in form.settings.items() if name != "operators"}
+    run = {
+        "backend": form.backend,
+        "file": form.file,
+        "form": FILE,
+        "threads": search.threads,
+        "precision": chosen.facts.get("precision", form.settings.get("weights", "float32")),
+        "settings": settings,
+        "versions": chosen.facts.get("versions", {}),
+        "changes": [change.name for change in chosen.changes],
+    }
+    yield from _table("run", run)
+    yield from _table("processor", {"flags": list(search.machine["flags"]), "name": search.machine["processor"]})
+    for port in form.inputs:
+        yield from ("", "[[inputs]]")
+        yield from _pairs({"name": port.name, "dtype": port.dtype, "shape": list(map(str, port.shape))})
+    yield from _table("bounds", search.subject.get("bounds", {}))
+    yield from _table(
+        "self_test", {"sample": SAMPLE, "tolerance": TOLERANCE["exact" if risks <= {"exact"} else "numeric"]}
+    )
+    proof = {
+        "quality": search.quality,
+        "floor": search.floor,
+        "verdict": chosen.reason,
+        "batches": list(search.batches),
+    }
+    yield from _table("proof", proof)
+    yield from _table("figures", {name: _figure(figure) for name, figure in chosen.figures.items()})
+    yield from _table("files", files)
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    told = {"value": figure.value, "unit": figure.unit, "low": figure.low, "high": figure.high, "method": figure.method}
+    return {**told, "origin": str(figure.origin)}
+
+
+def _table(name: str, values: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("", f"[{name}]")
+    yield from _pairs(values)
+
+
+def _pairs(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        if value is not None:
+            yield f"{key(name)} = {literal(value)}"

@@ -1,0 +1,134 @@
+"""Improve a model: look at it, try its forms, and write the cheapest that is good enough as a bundle."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from suffice.errors import ModelError
+from suffice.keep.bundle import write_bundle
+from suffice.keep.circumstances import facts_of
+from suffice.keep.home import Home, new_run_name
+from suffice.measure.machine import this_machine
+from suffice.measure.model.subject import Subject
+from suffice.prove.model.forms import ORIGINAL, Forms, Limits
+from suffice.prove.model.search import ModelTerms, ModelTrials
+from suffice.records import FormTrial, ModelSearch, Note, Outcome, as_json, front
+from suffice.run.worker import Worker, WorkerError
+
+LESS = ("latency_p50_s", "size_bytes", "memory_bytes")
+LOWER_IS_BETTER = frozenset({"perplexity", "error"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelTarget:
+    """What the user pointed at, with the samples and the quality that were named beside it; `trust`: pickle may run."""
+
+    name: str
+    samples: str | None = None
+    quality: str | None = None
+    trust: bool = False
+
+
+def improve_model(
+    target: ModelTarget,
+    terms: ModelTerms,
+    limits: Limits,
+    home: Home,
+    *,
+    bundle: Path | None,
+    say: Callable[[str], None] = lambda _: None,
+    on_trial: Callable[[FormTrial], None] = lambda _: None,
+) -> ModelSearch:
+    """Search the forms of a model and write the best as `bundle`; without one, only the original is measured.
+
+    Raises:
+        ModelError: if the model, its samples or its quality is not what it must be.
+    """
+    began_s, started = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+    machine, environment = this_machine(), _environment(limits.threads)
+    with tempfile.TemporaryDirectory(prefix="model-", dir=_place(home)) as place, ExitStack() as stack:
+        say("looking at the model and its samples")
+        subject = _subject(target, Path(place), environment, limits)
+        forms = stack.enter_context(closing(Forms(subject, Path(place), environment, limits, trust=target.trust)))
+        search = ModelTrials(forms, terms, frozenset(machine.flags), say=say)
+        trials, notes = [search.original()], []
+        on_trial(trials[0])
+        try:
+            for trial in search.each() if bundle is not None else ():
+                trials.append(trial)
+                on_trial(trial)
+        except KeyboardInterrupt:
+            notes.append(Note(level="warning", text="it was broken off: not every form was tried"))
+        found = ModelSearch(
+            name=new_run_name(),
+            target=target.name,
+            started=started,
+            seconds=time.monotonic() - began_s,
+            quality=subject.quality,
+            floor=terms.bar.text,
+            minimise=terms.minimise,
+            threads=limits.threads,
+            chosen=search.choose() if bundle is not None else ORIGINAL,
+            trials=_with_front(subject, [search.latest(trial) for trial in trials]),
+            refused=tuple((name, why) for name, why in search.refused if name not in {each.name for each in trials}),
+            batches=terms.batches,
+            subject=as_json(subject),
+            notes=tuple(notes),
+            machine={"processor": facts_of(machine).processor or "unknown", "flags": list(machine.flags)},
+        )
+        if bundle is not None and found.chosen != ORIGINAL:
+            write_bundle(found, search.good[found.chosen].folder, bundle)
+        return found
+
+
+def _with_front(subject: Subject, trials: Sequence[FormTrial]) -> tuple[FormTrial, ...]:
+    """The trials; those that none beats in everything are marked."""
+    more = ("throughput_per_s",) if subject.quality in LOWER_IS_BETTER else ("throughput_per_s", "quality")
+    best = front([each for each in trials if each.outcome is Outcome.KEPT], LESS, more)
+    return tuple(replace(each, front=each.name in best) for each in trials)
+
+
+def _place(home: Home) -> Path:
+    folder = home.folder / "models"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def _environment(threads: int) -> Mapping[str, str]:
+    """Every library that makes threads of its own makes as many."""
+    return {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+
+
+def _subject(target: ModelTarget, folder: Path, environment: Mapping[str, str], limits: Limits) -> Subject:
+    place = folder / "look"
+    place.mkdir()
+    samples = folder / "samples"
+    with Worker(place, environment=environment, limit_s=limits.seconds) as worker:
+        try:
+            told: Any
+            if target.name.endswith(".onnx"):
+                told = worker.call(
+                    "suffice.measure.model.onnx_target:inspect_onnx",
+                    target.name,
+                    str(samples),
+                    samples=target.samples,
+                    quality=target.quality,
+                )
+            else:
+                told = worker.call(
+                    "suffice.measure.model.torch_target:inspect_module",
+                    target.name,
+                    str(samples),
+                    trust=target.trust,
+                    quality=target.quality,
+                )
+        except WorkerError as error:
+            raise ModelError(str(error)) from error
+    return Subject.from_json(told)

@@ -1,0 +1,1 @@
+"""A trained model -> what it is, what it takes, and what its forms cost."""

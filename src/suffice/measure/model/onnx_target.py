@@ -1,0 +1,68 @@
+"""In a worker: an ONNX file and samples in an `.npz` -> its `Subject`, with the samples in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from suffice.errors import ModelError
+from suffice.form.description import Port
+from suffice.form.samples import Batch, write_samples
+from suffice.measure.model.subject import Subject
+from suffice.records import as_json
+
+LABELS = "labels"
+
+
+def inspect_onnx(_: dict[str, Any], target: str, folder: str, *, samples: str | None, quality: str | None) -> Any:
+    """Tell what the model is; the arrays of the samples are named as its inputs, and `labels`.
+
+    Raises:
+        ModelError: if the samples are missing, or don't fit the inputs.
+    """
+    session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
+    inputs = tuple(
+        Port(
+            name=each.name, dtype=_dtype(each.type), shape=tuple(_place(size, at) for at, size in enumerate(each.shape))
+        )
+        for each in session.get_inputs()
+    )
+    if samples is None:
+        raise ModelError(f"{target} comes without samples", hint="--samples eval.npz, with an array for each input")
+    with np.load(samples, allow_pickle=False) as arrays:
+        missing = [port.name for port in inputs if port.name not in arrays.files]
+        if missing:
+            raise ModelError(f"{samples} has no {', '.join(missing)}", hint=f"it has {', '.join(arrays.files)}")
+        labels = arrays[LABELS] if LABELS in arrays.files else None
+        batch = Batch(inputs=tuple(arrays[port.name].astype(port.dtype) for port in inputs), labels=labels)
+    if not all(np.isfinite(each).all() for each in batch.inputs if each.dtype.kind == "f"):
+        raise ModelError(f"{samples} holds values that are not finite")
+    counts = write_samples(Path(folder), [batch])
+    weights = onnx.load(target, load_external_data=True).graph.initializer
+    chance = None
+    if labels is not None and labels.dtype.kind in "iu" and labels.ndim == 1:
+        chance = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+    subject = Subject(
+        target=target,
+        parameters=sum(int(np.prod(each.dims)) for each in weights),
+        weight_bytes=sum(onnx.numpy_helper.to_array(each).nbytes for each in weights),
+        inputs=inputs,
+        quality=quality or ("agreement" if chance is None else "accuracy"),
+        samples=counts,
+        chance=chance,
+    )
+    return as_json(subject)
+
+
+def _dtype(kind: str) -> str:
+    """The array's format for ONNX Runtime's `tensor(float)`."""
+    name = kind.removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(name, name)
+
+
+def _place(size: int | str | None, axis: int) -> int | str:
+    return size if isinstance(size, int) else size or f"axis{axis}"

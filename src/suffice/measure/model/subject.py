@@ -1,0 +1,40 @@
+"""What is known of a model before it is changed: a `Subject`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from suffice.form.description import Form, Port
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """A model, what it takes, and how it is judged.
+
+    `quality` is the name of its measure, "function" where the user's own judges. `samples` counts each part of them.
+    `chance` is the accuracy of always naming the most frequent label, where there are labels of classes. `dynamic` has
+    the free axes of each input.
+    """
+
+    target: str
+    parameters: int
+    weight_bytes: int
+    inputs: tuple[Port, ...]
+    quality: str
+    samples: Mapping[str, int]
+    chance: float | None = None
+    fine_tune: bool = False
+    modules: Mapping[str, int] | None = None
+
+    @property
+    def form(self) -> Form:
+        """The model as it is."""
+        backend = "onnx_runtime" if self.target.endswith(".onnx") else "eager"
+        return Form(backend=backend, file=self.target, inputs=self.inputs)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Subject:
+        """The subject that `as_json` wrote."""
+        return Subject(**{**data, "inputs": tuple(Port.from_json(each) for each in data["inputs"])})

@@ -1,0 +1,124 @@
+"""In a worker: a target -> its `Subject`, with its samples in a folder; what can't be compared with is refused."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from suffice.errors import ModelError
+from suffice.form.description import Port
+from suffice.form.samples import Batch, write_samples
+from suffice.form.target import load_target
+from suffice.form.tensors import flat
+from suffice.measure.model.subject import Subject
+from suffice.records import as_json
+
+
+def inspect_module(kept: dict[str, Any], target: str, folder: str, *, trust: bool, quality: str | None) -> Any:
+    """Load a PyTorch target, write its samples below `folder`, and tell what it is, as JSON.
+
+    Raises:
+        ModelError: if the target is not what it must be, its samples don't fit it, or it gives no finite answer.
+    """
+    loaded = load_target(target, trust=trust)
+    kept["loaded"] = loaded
+    batches = list(_batches(loaded.samples, len(loaded.example_inputs)))
+    if not batches:
+        batches = [Batch(inputs=tuple(each.numpy() for each in loaded.example_inputs), labels=None)]
+    with torch.inference_mode():
+        _require_steady([flat(loaded.module(*loaded.example_inputs)) for _ in range(2)], target)
+    counts = write_samples(Path(folder), batches)
+    labels = [each.labels for each in batches if each.labels is not None]
+    judge = "function" if callable(loaded.quality) else quality or loaded.quality
+    parameters = list(loaded.module.parameters())
+    modules: dict[str, int] = {}
+    for each in loaded.module.modules():
+        modules[type(each).__name__] = modules.get(type(each).__name__, 0) + 1
+    subject = Subject(
+        target=target,
+        parameters=sum(each.numel() for each in parameters),
+        weight_bytes=sum(each.numel() * each.element_size() for each in parameters),
+        inputs=_ports(loaded.module, loaded.example_inputs, loaded.dynamic),
+        quality=judge or ("accuracy" if labels and are_classes(labels) else "agreement"),
+        samples=counts,
+        chance=chance_of(labels) if labels and are_classes(labels) else None,
+        fine_tune=loaded.fine_tune is not None,
+        modules=modules,
+    )
+    return as_json(subject)
+
+
+def _batches(samples: Any, inputs: int) -> Iterator[Any]:
+    """Whatever the factory gave as samples, batch by batch."""
+    if samples is None:
+        return
+    whole = hasattr(samples, "shape") or _is_pair(samples, inputs)
+    for each in [samples] if whole else samples:
+        given, labels = each if _is_pair(each, inputs) else (each, None)
+        arrays = tuple(_array(one) for one in (given if isinstance(given, tuple | list) else (given,)))
+        if len(arrays) != inputs:
+            raise ModelError(f"the model takes {inputs} inputs, its samples have {len(arrays)}")
+        for one in arrays:
+            if one.dtype.kind == "f" and not _finite(one):
+                raise ModelError("the samples hold values that are not finite")
+        yield Batch(inputs=arrays, labels=None if labels is None else _array(labels))
+
+
+def _is_pair(samples: Any, inputs: int) -> bool:
+    """Whether these are (inputs, labels) of one batch; with two inputs and no labels, a list of batches is meant."""
+    if not (isinstance(samples, tuple | list) and len(samples) == 2):
+        return False
+    given, labels = samples
+    fits = (isinstance(given, tuple | list) and len(given) == inputs) or (inputs == 1 and hasattr(given, "shape"))
+    return fits and (labels is None or hasattr(labels, "shape"))
+
+
+def _array(given: Any) -> Any:
+    return given.numpy(force=True) if hasattr(given, "numpy") else np.asarray(given)
+
+
+def _finite(array: Any) -> bool:
+    return bool(np.isfinite(array).all())
+
+
+def _require_steady(answers: Sequence[Sequence[Any]], target: str) -> None:
+    first, second = answers
+    if not first:
+        raise ModelError(f"{target}: the model returns no tensor")
+    for one, other in zip(first, second, strict=True):
+        if one.is_floating_point() and not bool(one.isfinite().all()):
+            raise ModelError(f"{target}: the model's answer to its example inputs is not finite")
+        if not bool((one == other).all()):
+            raise ModelError(
+                f"{target}: the model gives another answer to the same inputs each time",
+                hint="it draws random numbers although it is in evaluation mode; nothing can be compared with it",
+            )
+
+
+def _ports(module: Any, inputs: Sequence[Any], dynamic: Sequence[Mapping[int, str]]) -> tuple[Port, ...]:
+    names = [name for name in inspect.signature(module.forward).parameters if name not in {"args", "kwargs"}]
+    names = names if len(names) >= len(inputs) else [f"input{number}" for number in range(len(inputs))]
+    return tuple(
+        Port(
+            name=name,
+            dtype=str(given.dtype).removeprefix("torch."),
+            shape=tuple(axes.get(axis, size) for axis, size in enumerate(given.shape)),
+        )
+        for name, given, axes in zip(names, inputs, dynamic, strict=False)
+    )
+
+
+def are_classes(labels: Sequence[Any]) -> bool:
+    """Whether the labels name classes."""
+    return all(each.dtype.kind in "iu" and each.ndim == 1 for each in labels)
+
+
+def chance_of(labels: Iterable[Any]) -> float:
+    """The accuracy of always naming the most frequent of them."""
+    counts = np.unique(np.concatenate(list(labels)), return_counts=True)[1]
+    return float(counts.max() / counts.sum())

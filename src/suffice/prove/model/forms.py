@@ -1,0 +1,189 @@
+"""A model's forms in folders -> what each answers, scores and takes, in a worker of its own, beside the original."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from suffice.errors import ModelError
+from suffice.form.description import Form
+from suffice.measure.model.subject import Subject
+from suffice.measure.model.timing import Times, by_turns, ratio
+from suffice.prove.model.quality import value_of
+from suffice.records import Change, Figure, measured
+from suffice.run.worker import Worker, WorkerError
+
+ORIGINAL = "original"
+NOT_THE_FORM = frozenset({"output.txt", "prepared.onnx"})
+TOGETHER, ALONE = 32, 8
+"""Samples a call when all are answered, and how many are answered one by one as well."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Of building, opening and calling a form: seconds of each, memory in bytes, threads."""
+
+    seconds: float = 300.0
+    memory_bytes: float = float("inf")
+    threads: int = 1
+
+
+@dataclass(kw_only=True, slots=True)
+class Made:
+    """A form in a folder, and what was measured of it; `medians` are seconds of a call by the batch's size."""
+
+    name: str
+    folder: Path
+    changes: tuple[Change, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
+    medians: dict[int, float] = field(default_factory=dict)
+    spent_s: float = 0.0
+
+    @property
+    def form(self) -> Form:
+        """What runs it."""
+        return Form.read(self.folder)
+
+    def sizes(self, batches: Sequence[int]) -> list[int]:
+        """Those of the batch sizes that it takes."""
+        form = self.form
+        free = any(isinstance(each, str) for port in form.inputs for each in port.shape)
+        return list(batches) if free else [1]
+
+    def answers(self, split: str) -> Path:
+        """Where its answers to a part of the samples are written."""
+        return self.folder / f"{split}.npz"
+
+
+class Forms:
+    """Opens forms and asks them; to be closed, which ends the original's worker."""
+
+    def __init__(
+        self, subject: Subject, folder: Path, environment: Mapping[str, str], limits: Limits, *, trust: bool = False
+    ) -> None:
+        """Open the original, which has a worker as long as this lives; `folder` has the subject's `samples`.
+
+        Raises:
+            ModelError: if it can't be opened.
+        """
+        self.subject = subject
+        self.folder = folder
+        self.samples = folder / "samples"
+        self.environment = environment
+        self.limits = limits
+        self.trust = trust
+        self.scores: dict[tuple[str, str], list[float]] = {}
+        self.original = Made(name=ORIGINAL, folder=self.new_folder(ORIGINAL))
+        replace(subject.form, settings={"trust": trust}).write(self.original.folder)
+        self.original.figures["size_bytes"] = measured(float(subject.weight_bytes), "B")
+        self.stack = ExitStack()
+        try:
+            self.plain = self.stack.enter_context(self.open(self.original))
+            for split in ("search", "held-out"):
+                self.score(self.plain, self.original, split)
+        except WorkerError as error:
+            self.stack.close()
+            raise ModelError(f"the model as it is can't be judged: {error}") from error
+
+    def close(self) -> None:
+        """End the original's worker."""
+        self.stack.close()
+
+    def new_folder(self, name: str) -> Path:
+        """An empty folder for a form."""
+        folder = self.folder / "".join(each if each.isalnum() or each == "-" else "_" for each in name)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    def build(self, change: Change, source: Made, made: Made) -> None:
+        """Make a form out of another by a change, in a process of its own.
+
+        Raises:
+            WorkerError: if that fails, or takes more time or memory than it may.
+        """
+        limits = self.limits
+        with Worker(
+            made.folder, environment=self.environment, limit_s=limits.seconds, limit_bytes=limits.memory_bytes
+        ) as worker:
+            folders = {"source": source.folder, "folder": made.folder, "samples": self.samples}
+            named = {name: str(folder) for name, folder in folders.items()}
+            worker.call("suffice.change.models:build_form", change.id, dict(change.settings), **named)
+        sizes = [each.stat().st_size for each in made.folder.iterdir() if each.name not in NOT_THE_FORM]
+        made.figures["size_bytes"] = measured(float(sum(sizes)), "B")
+
+    def open(self, made: Made) -> Worker:
+        """A worker that has opened the form; to be closed.
+
+        Raises:
+            WorkerError: if it can't be opened.
+        """
+        worker = Worker(made.folder, environment=self.environment, limit_s=self.limits.seconds)
+        try:
+            folders = str(made.folder), str(self.samples)
+            facts = worker.call("suffice.form.calls:open_here", *folders, threads=self.limits.threads)
+        except BaseException:
+            worker.close()
+            raise
+        made.facts |= {name: value for name, value in facts.items() if not name.endswith("_s")}
+        for name in ("load_s", "first_s"):
+            made.figures[name] = measured(facts[name], "s")
+        return worker
+
+    def distances(self, worker: Worker, made: Made) -> dict[str, dict[str, Any]]:
+        """How far its answers are from the original's, many samples a call and one by one."""
+        alone = made.folder / "alone.npz"
+        self._answer(worker, made, "search")
+        worker.call("suffice.form.calls:answer", str(self.samples), "search", str(alone), batch=1, most=ALONE)
+        theirs = str(self.original.answers("search"))
+        answers = {"": made.answers("search"), ", one sample a call": alone}
+        return {
+            how: worker.call("suffice.prove.model.scoring:distances", str(ours), theirs)
+            for how, ours in answers.items()
+        }
+
+    def score(self, worker: Worker, made: Made, split: str) -> list[float]:
+        """Its scores on a part of the samples."""
+        if self.subject.quality == "function":
+            function, judge, named = "function_scores", self.subject.target, dict[str, Any](trust=self.trust)
+        else:
+            self._answer(worker, made, split)
+            named = {"answers": str(made.answers(split)), "reference": str(self.original.answers(split))}
+            function, judge = "scores", self.subject.quality
+        found = worker.call(f"suffice.prove.model.scoring:{function}", judge, str(self.samples), split, **named)
+        self.scores[made.name, split] = [float(each) for each in found]
+        name = "quality" if split == "search" else "held_out_quality"
+        made.figures[name] = value_of(self.subject.quality, self.scores[made.name, split])
+        return self.scores[made.name, split]
+
+    def time(self, worker: Worker, made: Made, batches: Sequence[int], *, rounds: int, rng: Random) -> None:
+        """Its calls, by turns with the original's."""
+        both = {ORIGINAL: self.plain, made.name: worker}
+        found = {size: by_turns(both, size, rounds=rounds, rng=rng) for size in made.sizes(batches)}
+        for name, each in ((ORIGINAL, self.original), (made.name, made)):
+            _note_times(each, {size: times[name] for size, times in found.items()})
+        gains = {size: ratio(times[ORIGINAL], times[made.name], rng) for size, times in found.items()}
+        made.figures["speedup"] = gains[1]
+        if len(gains) > 1:
+            made.figures["throughput_gain"] = gains[max(gains)]
+        made.figures["memory_bytes"] = measured(float(worker.call("suffice.form.calls:peak_bytes")), "B")
+
+    def _answer(self, worker: Worker, made: Made, split: str) -> None:
+        size = TOGETHER if made.sizes([1, 2]) != [1] else 1
+        worker.call("suffice.form.calls:answer", str(self.samples), split, str(made.answers(split)), batch=size)
+
+
+def _note_times(made: Made, times: Mapping[int, Times]) -> None:
+    made.medians |= {size: statistics.median(each.calls) for size, each in times.items()}
+    for share in (0.5, 0.95, 0.99):
+        made.figures[f"latency_p{share * 100:.0f}_s"] = times[1].latency(share)
+    size = min(made.medians, key=lambda each: made.medians[each] / each)
+    method = f"{size} samples a call, one call at a time"
+    made.figures["throughput_per_s"] = measured(size / made.medians[size], "1/s", method=method)

@@ -1,0 +1,170 @@
+"""In a worker: the answers of a form, or the form itself -> a score for each sample, where more is better.
+
+accuracy      1 where the largest output is the label's
+agreement     the cosine between the output and the original's
+same-class    1 where the largest output is the original's
+neighbours    1 where the nearest other sample, by the cosine of the outputs, is the original's
+perplexity    minus the cross-entropy of the next tokens, which are the labels, or else the inputs moved by one
+error         minus the squared error
+function      the user's, on blocks of samples
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suffice.errors import ModelError
+from suffice.form.samples import Batch, in_batches, read_samples
+
+BLOCKS, FEWEST_IN_BLOCK = 40, 4
+
+Array = Any
+
+
+def scores(
+    kept: dict[str, Any],  # noqa: ARG001 - a worker's functions share their first argument
+    quality: str,
+    samples: str,
+    split: str,
+    *,
+    answers: str,
+    reference: str,
+) -> list[float]:
+    """The score of each sample of a part, by the answers that a form and the original wrote.
+
+    Raises:
+        ModelError: if there is no such quality, or it needs labels and there are none.
+    """
+    judge = KNOWN.get(quality)
+    if judge is None:
+        raise ModelError(f"there is no quality {quality!r}", hint=f"known: {', '.join(KNOWN)}, or a function")
+    found: list[float] = []
+    with np.load(answers, allow_pickle=False) as ours, np.load(reference, allow_pickle=False) as original:
+        for number, group in enumerate(read_samples(Path(samples), split)):
+            judged = judge(ours[f"{number}.0"], original[f"{number}.0"], group)
+            found += np.asarray(judged, dtype=float).tolist()
+    return found
+
+
+def distances(kept: dict[str, Any], answers: str, reference: str) -> dict[str, float]:  # noqa: ARG001 - as above
+    """How far a form's answers are from the original's: the worst cosine, the largest error in the original's scale."""
+    worst, largest, finite = 1.0, 0.0, True
+    with np.load(answers, allow_pickle=False) as ours, np.load(reference, allow_pickle=False) as original:
+        if set(ours.files) != set(original.files):
+            raise ModelError(f"the form gives {len(ours.files)} outputs, the original {len(original.files)}")
+        for name in original.files:
+            ours_, theirs = ours[name], original[name][: len(ours[name])]
+            if ours_.shape != theirs.shape:
+                raise ModelError(f"the form's output has the shape {ours_.shape}, the original's {theirs.shape}")
+            finite &= bool(np.isfinite(ours_).all())
+            worst = min(worst, float(_cosines(ours_, theirs).min()))
+            scale = float(np.abs(theirs).max()) or 1.0
+            largest = max(largest, float(np.abs(ours_.astype(float) - theirs).max()) / scale)
+    return {"cosine": worst, "error": largest, "finite": float(finite)}
+
+
+def function_scores(kept: dict[str, Any], target: str, samples: str, split: str, *, trust: bool) -> list[float]:
+    """What the user's function says of the form that this worker has opened, block by block of the samples."""
+    import torch  # noqa: PLC0415 - the other qualities do without
+
+    from suffice.form.target import load_target  # noqa: PLC0415 - as above
+
+    judge = load_target(target, trust=trust).quality
+    if not callable(judge):
+        raise ModelError(f"{target} has no function for its quality any more")
+
+    def model(*inputs: Any) -> Any:
+        found = [torch.from_numpy(each) for each in kept["session"]([each.numpy(force=True) for each in inputs])]
+        return found[0] if len(found) == 1 else tuple(found)
+
+    return [
+        float(judge(model, (_inputs(block), _labels(block)))) for block in _blocks(read_samples(Path(samples), split))
+    ]
+
+
+def _blocks(groups: list[Batch]) -> Iterator[Batch]:
+    total = sum(map(len, groups))
+    return in_batches(groups, max(FEWEST_IN_BLOCK, total // BLOCKS))
+
+
+def _inputs(block: Batch) -> Any:
+    import torch  # noqa: PLC0415 - as above
+
+    tensors = tuple(torch.from_numpy(each) for each in block.inputs)
+    return tensors[0] if len(tensors) == 1 else tensors
+
+
+def _labels(block: Batch) -> Any:
+    import torch  # noqa: PLC0415 - as above
+
+    return None if block.labels is None else torch.from_numpy(block.labels)
+
+
+def _labels_of(group: Batch) -> Array:
+    if group.labels is None:
+        raise ModelError("this quality needs labels, and the samples have none")
+    return group.labels
+
+
+def _by_sample(values: Array) -> Array:
+    return values.reshape(len(values), -1).mean(axis=1)
+
+
+def _cosines(ours: Array, theirs: Array) -> Array:
+    first, second = (each.reshape(len(each), -1).astype(float) for each in (ours, theirs))
+    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    both_zero = np.where(np.abs(first - second).sum(axis=1) == 0, 1.0, 0.0)
+    return np.divide((first * second).sum(axis=1), norms, out=both_zero, where=norms > 0)
+
+
+def _accuracy(ours: Array, theirs: Array, group: Batch) -> Array:  # noqa: ARG001 - judges share one signature
+    return _by_sample(ours.argmax(axis=-1) == _labels_of(group))
+
+
+def _agreement(ours: Array, theirs: Array, group: Batch) -> Array:  # noqa: ARG001 - as above
+    return _by_sample(ours == theirs) if ours.dtype.kind in "iub" else _cosines(ours, theirs)
+
+
+def _same_class(ours: Array, theirs: Array, group: Batch) -> Array:  # noqa: ARG001 - as above
+    return _by_sample(ours.argmax(axis=-1) == theirs.argmax(axis=-1))
+
+
+def _neighbours(ours: Array, theirs: Array, group: Batch) -> Array:  # noqa: ARG001 - as above
+    return _nearest(ours) == _nearest(theirs)
+
+
+def _nearest(outputs: Array) -> Array:
+    flat = outputs.reshape(len(outputs), -1)
+    unit = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
+    alike = unit @ unit.T
+    np.fill_diagonal(alike, -np.inf)
+    return alike.argmax(axis=1)
+
+
+def _perplexity(ours: Array, theirs: Array, group: Batch) -> Array:  # noqa: ARG001 - as above
+    labels = group.labels
+    if labels is None:
+        ours, labels = ours[:, :-1], group.inputs[0][:, 1:]
+    shifted = ours.astype(float) - ours.max(axis=-1, keepdims=True)
+    logs = np.log(np.exp(shifted).sum(axis=-1))
+    chosen = np.take_along_axis(shifted, labels[..., None].astype(int), axis=-1)[..., 0]
+    return _by_sample(chosen - logs)
+
+
+def _error(ours: Array, theirs: Array, group: Batch) -> Array:  # noqa: ARG001 - as above
+    labels = _labels_of(group).astype(float)
+    return -_by_sample((ours.astype(float).reshape(labels.shape) - labels) ** 2)
+
+
+KNOWN: dict[str, Callable[[Array, Array, Batch], Array]] = {
+    "accuracy": _accuracy,
+    "agreement": _agreement,
+    "same-class": _same_class,
+    "neighbours": _neighbours,
+    "perplexity": _perplexity,
+    "error": _error,
+}

@@ -1,0 +1,242 @@
+"""A model and a floor -> its forms, tried cheap before dear, and the cheapest of those that are good enough.
+
+Each form is built in a process of its own, answers real samples in two batch sizes as the original does before it is
+timed, and is timed in turns with the original. What can't beat the best form so far, by the most that its technique
+gains, is not built. The floor is kept on samples that neither calibration nor the search has seen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from suffice.change.models import ORDER, change_of, technique
+from suffice.errors import ModelError
+from suffice.measure.model.timing import by_turns, fastest, ratio
+from suffice.prove.model.forms import ORIGINAL, Forms, Made
+from suffice.prove.model.quality import Bar, judge, value_of
+from suffice.records import Change, FormTrial, Judgement, Outcome, Risk
+from suffice.run.worker import WorkerError
+
+ROUNDS, LAST_ROUNDS = 6, 20
+LEAST_GAIN = 1.03
+LEAST_COSINE = 0.9
+MOST_ROUNDING = 1e-3
+WORTH_CONFIRMING, MOST_CONFIRMED = 1.15, 4
+"""Forms within so much of the best, and so many of them, are timed once more, all by turns."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelTerms:
+    """What a search may do, and what it looks for.
+
+    `minimise` is "latency" (of one sample), "throughput" (its inverse), "size" or "memory". `batches` are the sizes of
+    a call that are timed, the first of them 1.
+    """
+
+    bar: Bar
+    minimise: str = "latency"
+    allow: frozenset[Risk] = frozenset({Risk.EXACT, Risk.NUMERIC})
+    seconds: float = 600.0
+    batches: tuple[int, ...] = (1, 8, 32)
+    seed: int = 0
+
+
+class ModelTrials:
+    """Builds forms one by one and tries them; `good` grows by those that hold."""
+
+    def __init__(
+        self,
+        forms: Forms,
+        terms: ModelTerms,
+        flags: frozenset[str],
+        *,
+        say: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`flags` are the processor's."""
+        self.forms = forms
+        self.terms = terms
+        self.flags = flags
+        self.say = say
+        self.clock = clock
+        self.deadline = clock() + terms.seconds
+        self.rng = Random(terms.seed)  # noqa: S311 - it tosses a coin
+        self.good = {ORIGINAL: forms.original}
+        self.refused: list[tuple[str, str]] = []
+        self.told: dict[str, str] = {}
+
+    def original(self) -> FormTrial:
+        """Look whether the model as it is can be compared with.
+
+        Raises:
+            ModelError: if it is no better than chance.
+        """
+        subject, made = self.forms.subject, self.forms.original
+        quality = value_of(subject.quality, [score for each in self.forms.scores.values() for score in each])
+        if subject.quality == "accuracy" and subject.chance is not None and (quality.low or 0.0) <= subject.chance:
+            raise ModelError(
+                f"its accuracy of {quality.value:.3f} ({quality.low:.3f} for sure) is no better than naming the most "
+                f"frequent label ({subject.chance:.3f})",
+                hint="is it trained, and are the labels its own? Where labels are that uneven, give a quality function",
+            )
+        self.forms.time(self.forms.plain, made, self.terms.batches, rounds=ROUNDS, rng=self.rng)
+        del made.figures["speedup"]
+        made.figures.pop("throughput_gain", None)
+        return _trial(made, Outcome.KEPT, "what the others are compared with")
+
+    def each(self) -> Iterator[FormTrial]:
+        """Build and try what the techniques propose, in their order."""
+        for name in ORDER:
+            module = technique(name)
+            proposed = module.propose(self.forms.subject, self.flags)
+            if isinstance(proposed, str):
+                self.refused.append((name, proposed))
+                continue
+            for settings in proposed:
+                change, source = change_of(name, settings), self._source(module)
+                reason = self._not_worth(change, module, source)
+                if source is None or reason is not None:
+                    self.refused.append((change.name, reason or f"there is no form by {module.AFTER} to start from"))
+                else:
+                    yield self._try(change, source)
+
+    def _source(self, module: Any) -> Made | None:
+        """The form that a technique starts from: where any of a backend's would do, the best."""
+        if module.AFTER is None:
+            return self.forms.original
+        if getattr(module, "OF_BEST", False):
+            backend = module.AFTER.replace("-", "_")
+            return min(
+                (made for made in self.good.values() if made.form.backend == backend), key=self._cost, default=None
+            )
+        return next((made for made in self.good.values() if made.changes and made.changes[-1].id == module.AFTER), None)
+
+    def _not_worth(self, change: Change, module: Any, source: Made | None) -> str | None:
+        """Why a change is not built, or None."""
+        if change.risk not in self.terms.allow:
+            return f"it is {change.risk}: allow it with --allow {change.risk}"
+        if self.clock() > self.deadline:
+            return "no time was left for it: give more with --time"
+        if self.terms.minimise in {"size", "memory"} or source is None or not source.changes:
+            return None
+        best, gain = min(self.good.values(), key=self._cost), module.gain(self.flags)
+        if self._cost(source) / gain * LEAST_GAIN > self._cost(best):
+            return f"it gains {gain:g}x at most over {source.name}, and {best.name} is faster than that"
+        return None
+
+    def _try(self, change: Change, source: Made) -> FormTrial:
+        name = change.name if not getattr(technique(change.id), "OF_BEST", False) else f"{change.name} of {source.name}"
+        made = Made(name=name, folder=self.forms.new_folder(name), changes=(*source.changes, change))
+        begun_s = self.clock()
+        try:
+            judgement = self._judged(change, source, made)
+        except WorkerError as error:
+            judgement = Judgement(met=False, reason=str(error))
+        made.spent_s = self.clock() - begun_s
+        if judgement.met is False:
+            return _trial(made, Outcome.REFUSED, judgement.reason)
+        self.good[made.name] = made
+        return _trial(made, Outcome.KEPT, judgement.reason)
+
+    def _judged(self, change: Change, source: Made, made: Made) -> Judgement:
+        """Whether the form answers as it should and is good enough on the search's samples; it is timed between."""
+        self.say(f"{made.name}: building it")
+        self.forms.build(change, source, made)
+        with self.forms.open(made) as worker:
+            wrong = self._wrong(self.forms.distances(worker, made), source, made)
+            if wrong is not None:
+                return Judgement(met=False, reason=wrong)
+            self.say(f"{made.name}: timing it by turns with the original")
+            self.forms.time(worker, made, self.terms.batches, rounds=ROUNDS, rng=self.rng)
+            scores = self.forms.score(worker, made, "search")
+        return self._judge(scores, "search")
+
+    def _wrong(self, told: dict[str, dict[str, Any]], source: Made, made: Made) -> str | None:
+        """What its answers show: it is another model, or an exact form rounds too much, or nothing has changed."""
+        exact = all(change.risk is Risk.EXACT for change in made.changes)
+        for how, each in told.items():
+            if not each["finite"]:
+                return f"its answers are not finite{how}"
+            if each["cosine"] < LEAST_COSINE and self.forms.subject.quality != "function":
+                return (
+                    f"it is another model: the cosine of its answers with the original's is {each['cosine']:.2f}{how}"
+                )
+            if exact and each["error"] > MOST_ROUNDING:
+                return f"its answers differ by {each['error']:.2g} of the largest{how}, which is more than rounding"
+        numeric = made.changes[-1].risk is Risk.NUMERIC
+        if numeric and source.changes and made.answers("search").read_bytes() == source.answers("search").read_bytes():
+            return f"it changed nothing: its answers are those of {source.name}, bit by bit"
+        return None
+
+    def _judge(self, scores: Sequence[float], split: str) -> Judgement:
+        quality = self.forms.subject.quality
+        return judge(quality, scores, self.forms.scores[ORIGINAL, split], self.terms.bar)
+
+    def _cost(self, made: Made) -> float:
+        """What is to be small."""
+        if self.terms.minimise == "throughput":
+            return min(seconds / size for size, seconds in made.medians.items())
+        if self.terms.minimise in {"size", "memory"}:
+            figure = made.figures.get(f"{self.terms.minimise}_bytes")
+            return figure.value if figure else float("inf")
+        return made.medians[1]
+
+    def choose(self) -> str:
+        """The form with the least cost that keeps the floor on samples that nobody has seen; the simplest of a tie."""
+        while True:
+            best = min(map(self._cost, self.good.values()))
+            near = [each for each in self.good.values() if self._cost(each) <= best * WORTH_CONFIRMING]
+            made = self.good[self._confirmed(sorted(near, key=self._cost)[:MOST_CONFIRMED])]
+            if made is self.forms.original:
+                return ORIGINAL
+            with self.forms.open(made) as worker:
+                judgement = self._judge(self.forms.score(worker, made, "held-out"), "held-out")
+                if judgement.met:
+                    self.told[made.name] = judgement.reason
+                    worker.call("suffice.form.calls:write_sample", str(made.folder / "sample.npz"))
+                    self.say(f"{made.name}: {judgement.reason}, held out")
+                    return made.name
+            self.refused.append((made.name, f"held out: {judgement.reason}"))
+            del self.good[made.name]
+
+    def _confirmed(self, near: Sequence[Made]) -> str:
+        """The best of them, all timed by turns with the original."""
+        if self.terms.minimise in {"size", "memory"}:
+            return near[0].name
+        size = 1 if self.terms.minimise == "latency" else max(self.terms.batches)
+        fitting = [made for made in near if size in made.sizes(self.terms.batches) and made is not self.forms.original]
+        if not fitting:
+            return ORIGINAL
+        with ExitStack() as stack:
+            workers = {made.name: stack.enter_context(self.forms.open(made)) for made in fitting}
+            self.say(f"timing the best {len(workers)} and the original by turns")
+            times = by_turns({ORIGINAL: self.forms.plain, **workers}, size, rounds=LAST_ROUNDS, rng=self.rng)
+        for name in workers:
+            gain = ratio(times[ORIGINAL], times[name], self.rng)
+            self.good[name].figures["speedup" if size == 1 else "throughput_gain"] = gain
+        return fastest(times, sorted(times, key=lambda name: len(self.good[name].changes)))
+
+    def latest(self, trial: FormTrial) -> FormTrial:
+        """The trial with what was found of its form since; refused where it missed the floor at the end."""
+        made = self.good.get(trial.name)
+        if made is not None:
+            return _trial(made, trial.outcome, self.told.get(trial.name, trial.reason))
+        late = [reason for name, reason in self.refused if name == trial.name]
+        return replace(trial, outcome=Outcome.REFUSED, reason=late[-1]) if late else trial
+
+
+def _trial(made: Made, outcome: Outcome, reason: str) -> FormTrial:
+    return FormTrial(
+        name=made.name,
+        changes=made.changes,
+        outcome=outcome,
+        reason=reason,
+        figures=dict(made.figures),
+        facts=dict(made.facts),
+        spent_s=made.spent_s,
+    )

@@ -1,0 +1,131 @@
+"""`suffice improve target.py:factory`: what is found is as good as the original and quicker; nothing else is kept."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import suffice
+from tests.conftest import TIMEOUT_S
+
+TARGETS = Path(__file__).parents[1] / "form" / "targets.py"
+QUICK = ("--threads", 1, "--batches", "1,8")
+
+
+def run(verb: str, target: str, place: Path, *options: object) -> subprocess.CompletedProcess[str]:
+    """The verb on one of the targets, in a folder."""
+    command = [sys.executable, "-m", "suffice", verb, target, *map(str, (*QUICK, *options))]
+    variables = {**os.environ, "SUFFICE_HOME": str(place / "home")}
+    return subprocess.run(
+        command, cwd=place, env=variables, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+
+
+def found(verb: str, name: str, place: Path, *options: object) -> dict[str, Any]:
+    """What it wrote as JSON."""
+    done = run(verb, f"{TARGETS}:{name}", place, "--json", "found.json", *options)
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads((place / "found.json").read_text())
+    return {"said": done.stderr, **told}
+
+
+def test_a_model_is_measured(tmp_path: Path) -> None:
+    """Latency, throughput, memory, size and quality, each with its unit; nothing is built."""
+    told = found("measure", "small", tmp_path)
+    (original,) = told["trials"]
+    figures = original["figures"]
+    assert figures["latency_p50_s"]["value"] <= figures["latency_p95_s"]["value"] <= figures["latency_p99_s"]["value"]
+    assert figures["throughput_per_s"]["unit"] == "1/s"
+    assert figures["memory_bytes"]["value"] > figures["size_bytes"]["value"] == 4 * told["subject"]["parameters"]
+    assert 0.5 < figures["quality"]["value"] <= 1
+    assert list((tmp_path / "home" / "models").iterdir()) == []
+    assert "the model as it is" in told["said"]
+
+
+def test_a_build_that_takes_too_much_memory_is_refused(tmp_path: Path) -> None:
+    """With what it held; what would start from it is told too, and the model stays as it is."""
+    told = found("improve", "small", tmp_path, "--build-memory", 0.1)
+    (refused,) = told["trials"][1:]
+    assert refused["outcome"] == "refused"
+    assert "GiB of memory, 0.1 are allowed" in refused["reason"]
+    assert dict(told["refused"])["openvino"] == "there is no form by onnx-runtime to start from"
+    assert told["chosen"] == "original"
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_an_operator_that_can_not_be_exported_is_told(tmp_path: Path) -> None:
+    """The export's own words; no crash."""
+    told = found("improve", "decomposes", tmp_path)
+    assert told["trials"][1]["outcome"] == "refused"
+    assert "Error" in told["trials"][1]["reason"]
+    assert told["chosen"] == "original"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("untrained", "is no better than naming the most frequent label"),
+        ("judge_that_raises", "can't be judged: KeyError: 'no such label'"),
+        ("fails", "RuntimeError: the weights are elsewhere"),
+        ("restless", "another answer to the same inputs each time"),
+    ],
+)
+def test_a_model_that_can_not_be_compared_with(tmp_path: Path, name: str, says: str) -> None:
+    """One line and exit code 2."""
+    done = run("improve", f"{TARGETS}:{name}", tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("nowhere.onnx",), "NoSuchFile"),
+        (("nowhere.py:model",), "there is no file nowhere.py"),
+        ((f"{TARGETS}:small", "--batches", "many"), "numbers with commas"),
+        ((f"{TARGETS}:small", "--floor", "high"), "is no number"),
+        ((f"{TARGETS}:small", "--metric", "f1"), "no quality 'f1'"),
+    ],
+)
+def test_what_can_not_be_asked_for(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    """It is told before anything is built."""
+    done = run("improve", *arguments[:1], tmp_path, *arguments[1:])  # type: ignore[arg-type]
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+@pytest.mark.slow
+def test_the_cheapest_form_that_is_good_enough(tmp_path: Path) -> None:
+    """It is quicker than the original for sure, keeps the floor held out, and its bundle answers."""
+    before = TARGETS.read_bytes()
+    told = found("improve", "classifier", tmp_path, "--floor", -0.03)
+    assert told["chosen"] != "original", told["said"]
+    chosen = next(each for each in told["trials"] if each["name"] == told["chosen"])
+    assert chosen["figures"]["speedup"]["low"] > 1
+    assert chosen["front"]
+    held_out = [
+        next(each for each in told["trials"] if each["name"] == name)["figures"]["held_out_quality"]["value"]
+        for name in ("original", told["chosen"])
+    ]
+    assert held_out[1] >= held_out[0] - 0.03
+    model = suffice.load(tmp_path / "bundle")
+    model.self_test()
+    assert model(np.zeros((5, 16), np.float32)).shape == (5, 4)
+    assert TARGETS.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_function_of_the_users_judges(tmp_path: Path) -> None:
+    """It is called with every form, and the smallest that it accepts is written."""
+    told = found("improve", "judged", tmp_path, "--floor", "0.5", "--minimise", "size")
+    assert told["quality"] == "function"
+    sizes = {
+        each["name"]: each["figures"]["size_bytes"]["value"] for each in told["trials"] if each["outcome"] == "kept"
+    }
+    assert sizes[told["chosen"]] == min(sizes.values())
