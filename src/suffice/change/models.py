@@ -20,6 +20,7 @@ ORDER = (
     "openvino-weights",
     "onnx-dynamic-int8",
     "onnx-static-int8",
+    "onnx-weights",
     "static-shapes",
 )
 """Cheap before dear, and what others start from before them."""

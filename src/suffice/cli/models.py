@@ -39,6 +39,7 @@ def _target_options(command: Any) -> Any:
             click.option("--metric", help="accuracy, agreement, same-class, neighbours, perplexity or error."),
             click.option("--threads", type=click.IntRange(min=1), help="Of every form; else the processors allowed."),
             click.option("--batches", default="1,8,32", show_default=True, help="Samples of a call that are timed."),
+            click.option("--region", help="AWS region that it runs in, e.g. eu-north-1: it decides the carbon."),
             click.option("--trust", is_flag=True, help="Load pickle too, which runs code that the file brings."),
             click.option(
                 "--json", "json_path", type=click.Path(), help="Write what was found as JSON; - is the output."
@@ -69,10 +70,10 @@ def measure(target: str, **options: Any) -> None:
 )
 @click.option(
     "--minimise",
-    type=click.Choice(["latency", "throughput", "size", "memory"]),
+    type=click.Choice(["latency", "throughput", "energy", "size", "memory"]),
     default="latency",
     show_default=True,
-    help="What should be best: the latency of one sample, samples a second, or bytes.",
+    help="What should be best: latency or energy of one sample, samples a second, or bytes.",
 )
 @click.option("--time", "seconds", type=click.FloatRange(min=1), default=600, show_default=True, help="Seconds.")
 @click.option("--build-time", "build_s", type=click.FloatRange(min=1), default=300, show_default=True)
@@ -96,6 +97,7 @@ MODEL_VERBS: dict[str, click.Command] = {"improve": improve, "measure": measure}
 
 
 def _search(target: str, options: dict[str, Any], bundle: Path | None) -> ModelSearch:
+    from suffice.goal import read_goal
     from suffice.keep.home import Home
     from suffice.loop.improving_model import ModelTarget, improve_model
     from suffice.measure.machine import this_machine
@@ -117,7 +119,8 @@ def _search(target: str, options: dict[str, Any], bundle: Path | None) -> ModelS
         threads=options["threads"] or max(1, int(this_machine().processors_allowed)),
     )
     named = ModelTarget(name=target, samples=options["samples"], quality=options["metric"], trust=options["trust"])
-    return improve_model(named, terms, limits, Home.of(), bundle=bundle, say=_say, on_trial=_tell_trial)
+    goal = read_goal(Path.cwd(), region=options["region"])
+    return improve_model(named, terms, limits, goal, Home.of(), bundle=bundle, say=_say, on_trial=_tell_trial)
 
 
 def _batches(text: str) -> tuple[int, ...]:

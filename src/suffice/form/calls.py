@@ -31,29 +31,27 @@ def open_here(kept: Kept, folder: str, samples: str, *, threads: int) -> dict[st
     return {**session.facts(), "load_s": loaded_s - begun_s, "first_s": end_s - first_s}
 
 
-def time_calls(kept: Kept, size: int, seconds: float, *, fewest: int = 3, most: int = 10_000) -> list[float]:
-    """Seconds of calls with `size` samples, one after the other for about so long; one before them does not count."""
+def time_calls(kept: Kept, size: int, seconds: float, *, fewest: int = 3, most: int = 10_000) -> dict[str, Any]:
+    """Seconds of `calls` with `size` samples, one after the other for about so long, and `processor_s` of all of them.
+
+    One call before them does not count.
+    """
     session: Session = kept["session"]
     batch = of_size(kept["samples"], size)
     inputs = [np.ascontiguousarray(each) for each in batch.inputs]
     session(inputs)
     gc.disable()
     times: list[float] = []
-    until_s = time.perf_counter() + seconds
+    used_s, until_s = time.process_time(), time.perf_counter() + seconds
     while len(times) < most and (len(times) < fewest or time.perf_counter() < until_s):
         begun_s = time.perf_counter()
         session(inputs)
         times.append(time.perf_counter() - begun_s)
     gc.enable()
-    return times
+    return {"calls": times, "processor_s": time.process_time() - used_s}
 
 
-def processor_s(kept: Kept) -> float:  # noqa: ARG001 - a worker's functions share their first argument
-    """Processor seconds of this process so far."""
-    return time.process_time()
-
-
-def peak_bytes(kept: Kept) -> int:  # noqa: ARG001 - as above
+def peak_bytes(kept: Kept) -> int:  # noqa: ARG001 - a worker's functions share their first argument
     """The most memory that this process has held."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):

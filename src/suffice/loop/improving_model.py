@@ -6,8 +6,9 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ from suffice.errors import ModelError
 from suffice.keep.bundle import write_bundle
 from suffice.keep.circumstances import facts_of
 from suffice.keep.home import Home, new_run_name
+from suffice.measure.account.place import find_place
 from suffice.measure.machine import this_machine
+from suffice.measure.model.bill import bill_of_call
 from suffice.measure.model.subject import Subject
 from suffice.prove.model.forms import ORIGINAL, Forms, Limits
 from suffice.prove.model.search import ModelTerms, ModelTrials
-from suffice.records import FormTrial, ModelSearch, Note, Outcome, as_json, front
+from suffice.records import FormTrial, Goal, ModelSearch, Note, Outcome, as_json, front
 from suffice.run.worker import Worker, WorkerError
 
-LESS = ("latency_p50_s", "size_bytes", "memory_bytes")
+LESS = ("latency_p50_s", "energy_j", "size_bytes", "memory_bytes")
 LOWER_IS_BETTER = frozenset({"perplexity", "error"})
 
 
@@ -40,6 +43,7 @@ def improve_model(
     target: ModelTarget,
     terms: ModelTerms,
     limits: Limits,
+    goal: Goal,
     home: Home,
     *,
     bundle: Path | None,
@@ -56,7 +60,9 @@ def improve_model(
     with tempfile.TemporaryDirectory(prefix="model-", dir=_place(home)) as place, ExitStack() as stack:
         say("looking at the model and its samples")
         subject = _subject(target, Path(place), environment, limits)
-        forms = stack.enter_context(closing(Forms(subject, Path(place), environment, limits, trust=target.trust)))
+        bill = partial(bill_of_call, machine=machine, place=find_place(goal))
+        forms = Forms(subject, Path(place), environment, limits, bill=bill, trust=target.trust)
+        stack.callback(forms.close)
         search = ModelTrials(forms, terms, frozenset(machine.flags), say=say)
         trials, notes = [search.original()], []
         on_trial(trials[0])

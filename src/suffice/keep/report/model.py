@@ -18,6 +18,7 @@ COLUMNS = {
     "p50": "latency_p50_s",
     "p99": "latency_p99_s",
     "a second": "throughput_per_s",
+    "energy": "energy_j",
     "memory": "memory_bytes",
     "size": "size_bytes",
 }

@@ -21,14 +21,21 @@ TIE = 0.05
 
 @dataclass(kw_only=True, slots=True)
 class Times:
-    """The seconds of each call of a form, slice by slice."""
+    """The seconds of each call of a form, slice by slice, and the processor seconds of each slice."""
 
     slices: list[list[float]] = field(default_factory=list)
+    processor_s: list[float] = field(default_factory=list)
 
     @property
     def calls(self) -> list[float]:
         """All of them, the quickest first."""
         return sorted(second for each in self.slices for second in each)
+
+    @property
+    def processor_s_per_call(self) -> float:
+        """The median over slices."""
+        each = zip(self.processor_s, self.slices, strict=True)
+        return statistics.median(used_s / len(calls) for used_s, calls in each)
 
     def latency(self, share: float) -> Figure:
         """The time within which this share of the calls ended; its range is that of the slices' medians."""
@@ -51,7 +58,8 @@ def by_turns(
     for _ in range(rounds):
         for name in rng.sample(list(workers), len(workers)):
             told = workers[name].call("suffice.form.calls:time_calls", size, slice_s, fewest=FEWEST_CALLS)
-            found[name].slices.append(told)
+            found[name].slices.append(told["calls"])
+            found[name].processor_s.append(told["processor_s"])
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +23,9 @@ ORIGINAL = "original"
 NOT_THE_FORM = frozenset({"output.txt", "prepared.onnx"})
 TOGETHER, ALONE = 32, 8
 """Samples a call when all are answered, and how many are answered one by one as well."""
+
+
+Bill = Callable[[float, float, float], Mapping[str, Figure]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,9 +69,19 @@ class Forms:
     """Opens forms and asks them; to be closed, which ends the original's worker."""
 
     def __init__(
-        self, subject: Subject, folder: Path, environment: Mapping[str, str], limits: Limits, *, trust: bool = False
+        self,
+        subject: Subject,
+        folder: Path,
+        environment: Mapping[str, str],
+        limits: Limits,
+        *,
+        bill: Bill,
+        trust: bool = False,
     ) -> None:
-        """Open the original, which has a worker as long as this lives; `folder` has the subject's `samples`.
+        """Open the original, which has a worker as long as this lives.
+
+        `folder` has the subject's `samples`; `bill` tells a call's energy and carbon by its seconds on the clock and on
+        the processor, and the bytes of its process.
 
         Raises:
             ModelError: if it can't be opened.
@@ -78,6 +91,7 @@ class Forms:
         self.samples = folder / "samples"
         self.environment = environment
         self.limits = limits
+        self.bill = bill
         self.trust = trust
         self.scores: dict[tuple[str, str], list[float]] = {}
         self.original = Made(name=ORIGINAL, folder=self.new_folder(ORIGINAL))
@@ -173,7 +187,9 @@ class Forms:
         made.figures["speedup"] = gains[1]
         if len(gains) > 1:
             made.figures["throughput_gain"] = gains[max(gains)]
-        made.figures["memory_bytes"] = measured(float(worker.call("suffice.form.calls:peak_bytes")), "B")
+        held = float(worker.call("suffice.form.calls:peak_bytes"))
+        made.figures["memory_bytes"] = measured(held, "B")
+        made.figures |= self.bill(made.medians[1], found[1][made.name].processor_s_per_call, held)
 
     def _answer(self, worker: Worker, made: Made, split: str) -> None:
         size = TOGETHER if made.sizes([1, 2]) != [1] else 1

@@ -26,6 +26,8 @@ ROUNDS, LAST_ROUNDS = 6, 20
 LEAST_GAIN = 1.03
 LEAST_COSINE = 0.9
 MOST_ROUNDING = 1e-3
+BY_FIGURE = {"energy": "energy_j", "size": "size_bytes", "memory": "memory_bytes"}
+"""What is told by one figure, and not by the time of calls."""
 WORTH_CONFIRMING, MOST_CONFIRMED = 1.15, 4
 """Forms within so much of the best, and so many of them, are timed once more, all by turns."""
 
@@ -34,8 +36,8 @@ WORTH_CONFIRMING, MOST_CONFIRMED = 1.15, 4
 class ModelTerms:
     """What a search may do, and what it looks for.
 
-    `minimise` is "latency" (of one sample), "throughput" (its inverse), "size" or "memory". `batches` are the sizes of
-    a call that are timed, the first of them 1.
+    `minimise` is "latency" (of one sample), "throughput" (its inverse), "energy", "size" or "memory". `batches` are the
+    sizes of a call that are timed, the first of them 1.
     """
 
     bar: Bar
@@ -122,7 +124,7 @@ class ModelTrials:
             return f"it is {change.risk}: allow it with --allow {change.risk}"
         if self.clock() > self.deadline:
             return "no time was left for it: give more with --time"
-        if self.terms.minimise in {"size", "memory"} or source is None or not source.changes:
+        if self.terms.minimise in BY_FIGURE or source is None or not source.changes:
             return None
         best, gain = min(self.good.values(), key=self._cost), module.gain(self.flags)
         if self._cost(source) / gain * LEAST_GAIN > self._cost(best):
@@ -181,8 +183,8 @@ class ModelTrials:
         """What is to be small."""
         if self.terms.minimise == "throughput":
             return min(seconds / size for size, seconds in made.medians.items())
-        if self.terms.minimise in {"size", "memory"}:
-            figure = made.figures.get(f"{self.terms.minimise}_bytes")
+        if self.terms.minimise in BY_FIGURE:
+            figure = made.figures.get(BY_FIGURE[self.terms.minimise])
             return figure.value if figure else float("inf")
         return made.medians[1]
 
@@ -206,7 +208,7 @@ class ModelTrials:
 
     def _confirmed(self, near: Sequence[Made]) -> str:
         """The best of them, all timed by turns with the original."""
-        if self.terms.minimise in {"size", "memory"}:
+        if self.terms.minimise in BY_FIGURE:
             return near[0].name
         size = 1 if self.terms.minimise == "latency" else max(self.terms.batches)
         fitting = [made for made in near if size in made.sizes(self.terms.batches) and made is not self.forms.original]

@@ -1,0 +1,156 @@
+"""Weights of 4 or 8 bits in ONNX Runtime, in groups with a scale each; activations stay as they are.
+
+For language models and others that wait for weights from memory. With 4 bits each layer's weights are rounded so as to
+mend each other's errors on real samples (GPTQ), which needs the samples; with 8 bits to the nearest.
+
+Products of a matrix that is no weight, of weights with fewer inputs than a group, and of embeddings stay as they are.
+
+Practice: SUS05-BP04: quantise to 16 or 8 bits where the quality holds
+Source: onnxruntime.ai, contrib operators: MatMulNBits; GPTQ, arXiv 2210.17323.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from suffice.form.description import Form
+from suffice.measure.model.subject import Subject
+
+AFTER = "onnx-runtime"
+RISK = "numeric"
+PRACTICE = "SUS05-BP04: quantise to 16 or 8 bits where the quality holds"
+FILE = "model.onnx"
+GROUP = 32
+LEAST_BYTES = 4 << 20
+MOST_SAMPLES = 64
+FAST = 4
+"""The level of MatMulNBits at which it multiplies in 8 bits."""
+
+
+def propose(subject: Subject, flags: frozenset[str]) -> list[dict[str, Any]] | str:
+    """4 bits and 8 bits, where there is enough to read."""
+    if subject.weight_bytes < LEAST_BYTES:
+        return f"its weights of {subject.weight_bytes / 2**20:.1f} MiB stay in the processor's caches"
+    return [{"bits": 4}, {"bits": 8}]
+
+
+def gain(flags: frozenset[str]) -> float:
+    """An eighth of the bytes, and products in 8 bits."""
+    return 6.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Product:
+    """A node of the graph that multiplies with weights (outputs, inputs)."""
+
+    node: Any
+    weights: Any
+    bias: str | None
+
+
+def build(source: Form, source_folder: Path, folder: Path, settings: Mapping[str, Any], samples: Path) -> Form:
+    """Replace each product with weights."""
+    import onnx
+
+    from suffice.change.model.rounding.gptq import mending
+    from suffice.change.model.rounding.groups import to_nearest
+
+    model = onnx.load(source_folder / source.file)
+    products = [each for each in _products(model.graph) if each.weights.shape[1] >= GROUP]
+    if not products:
+        raise ValueError("the graph has no product with weights of enough inputs")
+    bits = settings["bits"]
+    means = _mean_products(source_folder / source.file, source, products, samples) if bits == 4 else {}
+    for each in products:
+        name = each.node.input[0]
+        if name in means:
+            rounded = mending(each.weights, means[name], bits=bits, group=GROUP)
+        else:
+            rounded = to_nearest(each.weights, bits=bits, group=GROUP)
+        _replace(model.graph, each, rounded)
+    if not any(opset.domain == "com.microsoft" for opset in model.opset_import):
+        model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    _drop_unused(model.graph)
+    onnx.save(model, folder / FILE)
+    return replace(source, file=FILE, settings={**source.settings, "weights": f"int{bits}"})
+
+
+def _products(graph: Any) -> Iterator[Product]:
+    import onnx
+
+    known = {each.name: each for each in graph.initializer}
+    for node in graph.node:
+        if node.op_type not in {"MatMul", "Gemm"} or len(node.input) < 2 or node.input[1] not in known:
+            continue
+        weights = onnx.numpy_helper.to_array(known[node.input[1]])
+        attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+        plain = all(attributes.get(name, 1.0) == 1.0 for name in ("alpha", "beta")) and not attributes.get("transA")
+        if weights.ndim == 2 and plain:
+            outputs_first = weights if attributes.get("transB") else weights.T
+            yield Product(node=node, weights=outputs_first, bias=node.input[2] if len(node.input) > 2 else None)
+
+
+def _mean_products(path: Path, form: Form, products: Sequence[Product], samples: Path) -> dict[str, Any]:
+    """The mean of x xᵀ of what each product is given, on samples for calibration; by the name of its input."""
+    import numpy as np
+    import onnx
+    import onnxruntime
+
+    from suffice.form.samples import in_batches, read_samples
+
+    model = onnx.load(path)
+    names = sorted({each.node.input[0] for each in products})
+    given = {port.name for port in model.graph.input}
+    told = {port.name for port in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in told | given)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    sums: dict[str, Any] = {}
+    counts = dict.fromkeys(names, 0)
+    batches = in_batches(read_samples(samples, "calibrate"), 1)
+    for batch, _ in zip(batches, range(MOST_SAMPLES), strict=False):
+        feed = dict(zip([port.name for port in form.inputs], batch.inputs, strict=True))
+        asked = [name for name in names if name not in feed]
+        found = dict(zip(asked, session.run(asked, feed), strict=True)) | feed
+        for name in names:
+            rows = np.asarray(found[name], np.float64).reshape(-1, found[name].shape[-1])
+            sums[name] = sums.get(name, 0.0) + rows.T @ rows
+            counts[name] += len(rows)
+    return {name: sums[name] / counts[name] for name in sums}
+
+
+def _replace(graph: Any, product: Product, rounded: Any) -> None:
+    """The node's place is taken by MatMulNBits, and by an addition where it had a bias."""
+    import numpy as np
+    import onnx
+
+    node, name = product.node, product.node.output[0]
+    outputs, inputs = rounded.codes.shape
+    groups = rounded.scales.shape[1]
+    padded = np.full((outputs, groups * GROUP), 2 ** (rounded.bits - 1), np.uint8)
+    padded[:, :inputs] = rounded.codes
+    packed = padded if rounded.bits == 8 else padded[:, ::2] | (padded[:, 1::2] << 4)
+    stored = {
+        f"{name}.codes": packed.reshape(outputs, groups, -1),
+        f"{name}.scales": rounded.scales.astype(np.float32),
+    }
+    graph.initializer.extend(onnx.numpy_helper.from_array(array, each) for each, array in stored.items())
+    summed = f"{name}.product" if product.bias else name
+    settings = {"K": inputs, "N": outputs, "bits": rounded.bits, "block_size": GROUP, "accuracy_level": FAST}
+    made = [
+        onnx.helper.make_node("MatMulNBits", [node.input[0], *stored], [summed], domain="com.microsoft", **settings)
+    ]
+    if product.bias:
+        made.append(onnx.helper.make_node("Add", [summed, product.bias], [name]))
+    place = list(graph.node).index(node)
+    graph.node.remove(node)
+    for number, each in enumerate(made):
+        graph.node.insert(place + number, each)
+
+
+def _drop_unused(graph: Any) -> None:
+    used = {name for node in graph.node for name in node.input} | {port.name for port in graph.output}
+    for each in [each for each in graph.initializer if each.name not in used]:
+        graph.initializer.remove(each)

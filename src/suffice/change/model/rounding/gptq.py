@@ -1,0 +1,53 @@
+"""Weights and what they are multiplied with -> codes of few bits, each rounded so as to mend earlier errors.
+
+Inputs are taken one after the other. What rounding one of them changes in the outputs is made good by the inputs that
+are still to come, as far as they are correlated with it on the samples: `H` = the mean of x xᵀ, its inverse's Cholesky
+factor tells how much of the error each of them takes. A diagonal of `DAMPING` of the mean keeps it invertible; an input
+that is always zero is left out.
+
+Source: GPTQ, arXiv 2210.17323, algorithm 1, in float64 and without its blocks, which are for GPUs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from suffice.change.model.rounding.groups import Array, Rounded, code_of, middle, scale_of
+
+DAMPING = 0.01
+
+
+def mending(weights: Array, products: Array, *, bits: int, group: int) -> Rounded:
+    """Round weights (outputs, inputs), given the mean products (inputs, inputs) of what they are multiplied with."""
+    left = weights.astype(np.float64).copy()
+    upper = _factor(products)
+    scales: list[Any] = []
+    codes = np.empty(left.shape, np.uint8)
+    for place in range(left.shape[1]):
+        if place % group == 0:
+            scales.append(scale_of(left[:, place : place + group], bits))
+        column = left[:, place]
+        codes[:, place] = code_of(column, scales[-1], bits)
+        error = (column - (codes[:, place].astype(float) - middle(bits)) * scales[-1]) / upper[place, place]
+        left[:, place + 1 :] -= np.outer(error, upper[place, place + 1 :])
+    return Rounded(codes=codes, scales=np.stack(scales, axis=1), bits=bits, group=group)
+
+
+def _factor(products: Array) -> Array:
+    """The upper Cholesky factor of the inverse of the damped products."""
+    damped = products.astype(np.float64).copy()
+    diagonal = np.diag_indices_from(damped)
+    mean = float(damped[diagonal].mean()) or 1.0
+    damped[diagonal] += DAMPING * mean
+    inverse = np.linalg.inv(damped)
+    return np.linalg.cholesky((inverse + inverse.T) / 2).T
+
+
+def error_of(weights: Array, rounded: Rounded, products: Array) -> float:
+    """The mean squared error of the outputs on the samples, over the mean square of the outputs."""
+    difference = weights - rounded.weights
+    wrong = np.einsum("oi,ij,oj->", difference, products, difference)
+    whole = np.einsum("oi,ij,oj->", weights, products, weights)
+    return float(wrong / whole) if whole else 0.0
