@@ -1,5 +1,6 @@
 """Weights in few bits: the error of rounding, what mends it, and kernels that compute what a float64 reference says."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,21 @@ from suffice.change.model.rounding.outliers import decomposed, product8
 from suffice.form.description import Form, Port
 from suffice.form.samples import Batch, write_samples
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*TorchScript-based ONNX export:DeprecationWarning")
-
 OUTPUTS, INPUTS = 48, 96
 
 
 def correlated(rng: np.random.Generator, samples: int = 400) -> np.ndarray:
     """Inputs of which each is much like others, as those of real layers are."""
     return rng.normal(size=(samples, 12)) @ rng.normal(size=(12, INPUTS)) + 0.3 * rng.normal(size=(samples, INPUTS))
+
+
+def exported(model: torch.nn.Module, x: np.ndarray, path: Path, axes: dict[int, str]) -> None:
+    """The model as ONNX; the exporter warns of itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model.eval(), (torch.from_numpy(x),), path, input_names=["x"], dynamic_axes={"x": axes}, dynamo=False
+        )
 
 
 @settings(max_examples=60, deadline=None)
@@ -101,10 +109,7 @@ def test_the_kernel_computes_what_the_codes_say(bits: int, tmp_path: Path) -> No
     x = correlated(np.random.default_rng(0)).astype(np.float32)
     write_samples(tmp_path / "samples", [Batch(inputs=(x,), labels=None)])
     (tmp_path / "out").mkdir()
-    torch.onnx.export(
-        model.eval(), (torch.from_numpy(x[:2]),), str(tmp_path / "model.onnx"), input_names=["x"], dynamo=False,
-        dynamic_axes={"x": {0: "batch"}},
-    )  # fmt: skip
+    exported(model, x[:2], tmp_path / "model.onnx", {0: "batch"})
     form = Form(
         backend="onnx_runtime",
         file="model.onnx",
@@ -140,13 +145,7 @@ def test_the_kernel_computes_what_the_codes_say(bits: int, tmp_path: Path) -> No
 
 def test_a_graph_without_weights_is_told(tmp_path: Path) -> None:
     """Its products are too small for a group."""
-    torch.onnx.export(
-        torch.nn.Linear(8, 8).eval(),
-        (torch.zeros(2, 8),),
-        str(tmp_path / "model.onnx"),
-        input_names=["x"],
-        dynamo=False,
-    )
+    exported(torch.nn.Linear(8, 8), np.zeros((2, 8), np.float32), tmp_path / "model.onnx", {})
     form = Form(backend="onnx_runtime", file="model.onnx", inputs=(Port(name="x", dtype="float32", shape=(2, 8)),))
     with pytest.raises(ValueError, match="no product with weights of enough inputs"):
         onnx_weights.build(form, tmp_path, tmp_path, {"bits": 8}, tmp_path)
