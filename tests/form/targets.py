@@ -76,7 +76,7 @@ def two_inputs():
             return {"sum": (values * mask).sum(1, keepdim=True) * self.scale, "mask": mask.cumsum(1)}
 
     values, mask = torch.randn(64, 5), (torch.rand(64, 5) > 0.5).float()
-    axes = {0: "batch", 1: "length"}
+    axes = {0: "batch", 1: ("length", 2, 9)}
     return {
         "model": Pair(),
         "example_inputs": (values[:2], mask[:2]),
@@ -141,3 +141,37 @@ def decomposes():
 
     x, _ = blobs()
     return {"model": Decomposes(), "example_inputs": (x[:2],), "samples": x}
+
+
+class Step(nn.Module):
+    """A block that adds a little to what passes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(FEATURES, FEATURES)
+
+    def forward(self, x):
+        return x + torch.tanh(self.inner(x))
+
+
+def deep():
+    """Six blocks where one would do, and what trains it on."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    x, y = blobs()
+
+    def fine_tune(model, steps, teacher=None):
+        optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for _ in range(steps):
+            optimiser.zero_grad()
+            loss = nn.functional.cross_entropy(model(x), y)
+            if teacher is not None:
+                with torch.no_grad():
+                    wanted = teacher(x).softmax(-1)
+                loss = loss + nn.functional.cross_entropy(model(x), wanted)
+            loss.backward()
+            optimiser.step()
+
+    model = nn.Sequential(nn.Sequential(*(Step() for _ in range(6))), nn.Linear(FEATURES, CLASSES))
+    fine_tune(model, 60)
+    return {"model": model, "example_inputs": (x[:2],), "samples": (x, y), "fine_tune": fine_tune}

@@ -129,3 +129,21 @@ def test_a_function_of_the_users_judges(tmp_path: Path) -> None:
         each["name"]: each["figures"]["size_bytes"]["value"] for each in told["trials"] if each["outcome"] == "kept"
     }
     assert sizes[told["chosen"]] == min(sizes.values())
+
+
+@pytest.mark.slow
+def test_another_structure_needs_consent_and_its_forms_are_tried_too(tmp_path: Path) -> None:
+    """Without consent it is told how to give it; with it the smaller model is built, and so is what starts from it."""
+    told = found("improve", "deep", tmp_path, "--floor", "0.8", "--minimise", "size")
+    reasons = dict(told["refused"])
+    assert reasons["layer-dropping (keep=3, stack=0, steps=300)"] == "it is semantic: allow it with --allow semantic"
+    options = ("--floor", "0.8", "--minimise", "size", "--allow", "semantic", "--fine-tune-steps", 40)
+    told = found("improve", "deep", tmp_path, *options)
+    smaller = "layer-dropping (keep=3, stack=0, steps=40)"
+    sizes = {
+        each["name"]: each["figures"]["size_bytes"]["value"] for each in told["trials"] if each["outcome"] == "kept"
+    }
+    assert sizes[smaller] < sizes["onnx-runtime"]
+    assert f"openvino of {smaller}" in sizes
+    assert told["chosen"].endswith(smaller)
+    assert suffice.load(tmp_path / "bundle").self_test() < 0.02

@@ -12,8 +12,9 @@ from typing import Any
 from suffice.form.description import Form
 from suffice.records import Change, Risk
 
+EXPORT = "onnx-runtime"
 ORDER = (
-    "onnx-runtime",
+    EXPORT,
     "openvino",
     "openvino-bf16",
     "openvino-int8",
@@ -24,12 +25,15 @@ ORDER = (
     "static-shapes",
 )
 """Cheap before dear, and what others start from before them."""
+STRUCTURES = ("layer-dropping",)
+"""What makes another model, whose forms are tried in the same order."""
 
 
 def technique(name: str) -> Any:
     """The module of a technique, by its file's name with hyphens."""
-    if name not in ORDER:
-        raise KeyError(f"there is no technique {name!r} for models; these are known: {', '.join(ORDER)}")
+    known = (*ORDER, *STRUCTURES)
+    if name not in known:
+        raise KeyError(f"there is no technique {name!r} for models; these are known: {', '.join(known)}")
     return import_module(f"suffice.change.model.{name.replace('-', '_')}")
 
 

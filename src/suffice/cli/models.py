@@ -75,9 +75,12 @@ def measure(target: str, **options: Any) -> None:
     show_default=True,
     help="What should be best: latency or energy of one sample, samples a second, or bytes.",
 )
+@click.option("--allow", multiple=True, type=click.Choice(["semantic"]), help="Also try other models: fewer layers.")
+@click.option("--fine-tune-steps", type=click.IntRange(min=1), default=300, show_default=True, help="Of such a model.")
 @click.option("--time", "seconds", type=click.FloatRange(min=1), default=600, show_default=True, help="Seconds.")
 @click.option("--build-time", "build_s", type=click.FloatRange(min=1), default=300, show_default=True)
 @click.option("--build-memory", "build_gib", type=click.FloatRange(min=0.1), help="GiB that a build may hold.")
+@click.option("--html", "page_path", type=click.Path(path_type=Path), help="Write the report as a page of its own.")
 @click.option("--bundle", type=click.Path(path_type=Path), default=Path("bundle"), show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order in which forms are timed.")
 def improve(target: str, *, bundle: Path, **options: Any) -> None:
@@ -87,6 +90,11 @@ def improve(target: str, *, bundle: Path, **options: Any) -> None:
     """
     found = _search(target, options, bundle=bundle)
     _tell(found, options["json_path"])
+    if options["page_path"] is not None:
+        from suffice.keep.report.model_page import write_model_page
+
+        write_model_page(found, options["page_path"])
+        click.echo(f"wrote {options['page_path']}", err=True)
     if found.chosen == "original":
         click.echo("the model stays as it is: no bundle was written", err=True)
     else:
@@ -104,11 +112,14 @@ def _search(target: str, options: dict[str, Any], bundle: Path | None) -> ModelS
     from suffice.prove.model.forms import Limits
     from suffice.prove.model.quality import Bar
     from suffice.prove.model.search import ModelTerms
+    from suffice.records import Risk
 
     batches = _batches(options["batches"])
     terms = ModelTerms(
         bar=Bar.parse(options.get("floor", "-0.5%")),
         minimise=options.get("minimise", "latency"),
+        allow=frozenset({Risk.EXACT, Risk.NUMERIC, *map(Risk, options.get("allow", ()))}),
+        fine_tune_steps=options.get("fine_tune_steps", 0),
         seconds=options.get("seconds", 0.0),
         batches=batches,
         seed=options.get("seed", 0),

@@ -23,6 +23,7 @@ from suffice.form.description import Form
 
 MANIFEST, SAMPLE = "manifest.toml", "sample.npz"
 SCHEMA = 1
+UNBOUNDED = float("inf")
 MACHINE_CODE = frozenset({"aot_inductor"})
 """Backends whose files hold instructions of the processor that built them."""
 
@@ -74,9 +75,10 @@ class Bundle:
                     self._check_free(port.name, asked, size, sizes)
 
     def _check_free(self, port: str, axis: str, size: int, sizes: dict[str, int]) -> None:
-        least, most = self.bounds.get(axis, (1, None)) if len(self.bounds.get(axis, ())) == 2 else (1, None)
-        if size < least or (most is not None and size > most):
-            raise ModelError(f"{port}: the axis {axis} may be {least} to {most}, found {size}")
+        least, most = self.bounds.get(axis, (1, UNBOUNDED))
+        if not least <= size <= most:
+            told = f"{least} or more" if most == UNBOUNDED else f"{least} to {most}"
+            raise ModelError(f"{port}: the axis {axis} may be {told}, found {size}")
         if sizes.setdefault(axis, size) != size:
             raise ModelError(f"{port}: the axis {axis} is {size} here and {sizes[axis]} in another input")
 

@@ -4,7 +4,7 @@ A factory returns the module, or a dict:
 
     model            a `torch.nn.Module`
     example_inputs   a tuple of tensors
-    dynamic          their free axes: for each input {axis: name}; else axis 0 is free, as "batch"
+    dynamic          free axes of each input, {axis: name} or {axis: (name, least, most)}; else axis 0, as "batch"
     samples          (inputs, labels), or an iterable of such; labels may be left out; inputs are a tensor or a tuple
     quality          a name, or a function of (callable, samples) -> float, where higher is better
     fine_tune        a function of (module, steps) that trains it
@@ -32,11 +32,12 @@ BATCH = "batch"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded:
-    """A user's model in this process, as `Keys` names its parts."""
+    """A user's model in this process; `dynamic` names each input's free axes, `bounds` what is known of their sizes."""
 
     module: torch.nn.Module
     example_inputs: tuple[torch.Tensor, ...]
     dynamic: tuple[Mapping[int, str], ...]
+    bounds: Mapping[str, tuple[int, int]]
     samples: Any
     quality: str | Callable[..., float] | None
     fine_tune: Callable[..., Any] | None
@@ -115,6 +116,8 @@ def _loaded(target: str, found: Any) -> Loaded:
     dynamic = tuple(parts.get("dynamic") or ({0: BATCH} for _ in inputs))
     if len(dynamic) != len(inputs) or not all(isinstance(each, Mapping) for each in dynamic):
         raise ModelError(f"{target}: dynamic needs {{axis: name}} for each of {len(inputs)} inputs, found {dynamic!r}")
+    if not all(isinstance(each, str) or _is_bounded(each) for axes in dynamic for each in axes.values()):
+        raise ModelError(f"{target}: a free axis is a name or (name, least, most), found {dynamic!r}")
     quality = parts.get("quality")
     if not (quality is None or isinstance(quality, str) or callable(quality)):
         raise ModelError(f"{target}: quality must be a name or a function, found {type(quality).__name__}")
@@ -123,8 +126,21 @@ def _loaded(target: str, found: Any) -> Loaded:
     return Loaded(
         module=module,
         example_inputs=inputs,
-        dynamic=dynamic,
+        dynamic=tuple({axis: _name(each) for axis, each in axes.items()} for axes in dynamic),
+        bounds={each[0]: (each[1], each[2]) for axes in dynamic for each in axes.values() if not isinstance(each, str)},
         samples=parts.get("samples"),
         quality=quality,
         fine_tune=parts.get("fine_tune"),
     )
+
+
+def _name(axis: str | tuple[str, int, int]) -> str:
+    return axis if isinstance(axis, str) else axis[0]
+
+
+def _is_bounded(axis: Any) -> bool:
+    """Whether it is a name with the least and the most that the axis may be."""
+    if not (isinstance(axis, tuple | list) and len(axis) == 3 and isinstance(axis[0], str)):
+        return False
+    least, most = axis[1:]
+    return isinstance(least, int) and isinstance(most, int) and 1 <= least <= most

@@ -68,7 +68,7 @@ def _lines(search: ModelSearch, form: Form, files: Mapping[str, str]) -> Iterato
     for port in form.inputs:
         yield from ("", "[[inputs]]")
         yield from _pairs({"name": port.name, "dtype": port.dtype, "shape": list(map(str, port.shape))})
-    yield from _table("bounds", search.subject.get("bounds", {}))
+    yield from _table("bounds", search.subject.get("bounds") or {})
     yield from _table(
         "self_test", {"sample": SAMPLE, "tolerance": TOLERANCE["exact" if risks <= {"exact"} else "numeric"]}
     )

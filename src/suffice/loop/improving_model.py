@@ -60,6 +60,7 @@ def improve_model(
     with tempfile.TemporaryDirectory(prefix="model-", dir=_place(home)) as place, ExitStack() as stack:
         say("looking at the model and its samples")
         subject = _subject(target, Path(place), environment, limits)
+        subject = replace(subject, fine_tune_steps=terms.fine_tune_steps)
         bill = partial(bill_of_call, machine=machine, place=find_place(goal))
         forms = Forms(subject, Path(place), environment, limits, bill=bill, trust=target.trust)
         stack.callback(forms.close)

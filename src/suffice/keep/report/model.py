@@ -33,7 +33,7 @@ def _rows(search: ModelSearch) -> Iterator[RenderableType]:
     yield Text()
     yield Text.assemble(("suffice", "bold"), plain(f"  model {search.name}: "), plain(search.target, "dim"))
     yield _indented(Wrapped(f"{headline(search)}.", "bold"))
-    yield _indented(Wrapped(f"{_support(search)}."))
+    yield _indented(Wrapped(f"{support(search)}."))
     yield Text()
     yield _indented(_forms(search))
     refused = [each for each in search.trials if each.outcome is not Outcome.KEPT]
@@ -63,7 +63,7 @@ def headline(search: ModelSearch) -> str:
     return f"{search.chosen} is {' and gives '.join(gains)}"
 
 
-def _support(search: ModelSearch) -> str:
+def support(search: ModelSearch) -> str:
     """Against what, where, and how it was judged."""
     exact = [each for each in search.trials[1:] if _is_exact(each) and "latency_p50_s" in each.figures]
     told = f"measured with {search.threads} threads on {search.machine['processor']}, by turns with the original"

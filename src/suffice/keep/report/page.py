@@ -65,7 +65,7 @@ def write_page(
     Raises:
         SufficeError: if the file can't be written.
     """
-    _write(page(profile, other, comparison=comparison), path)
+    write_text(page(profile, other, comparison=comparison), path)
 
 
 def write_search_page(search: Search, path: Path) -> None:
@@ -74,10 +74,15 @@ def write_search_page(search: Search, path: Path) -> None:
     Raises:
         SufficeError: if the file can't be written.
     """
-    _write(search_page(search), path)
+    write_text(search_page(search), path)
 
 
-def _write(text: str, path: Path) -> None:
+def write_text(text: str, path: Path) -> None:
+    """Write a page.
+
+    Raises:
+        SufficeError: if the file can't be written.
+    """
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -126,10 +131,10 @@ def page(
         data |= {"other": _light(other, len(profiles)), "comparison": comparison}
     if search is not None:
         data["search"] = search
-    style, script = ("\n".join(_asset(name) for name in names) for names in (STYLES, SCRIPTS))
-    library = _asset(LIBRARY)
+    style, script = ("\n".join(asset(name) for name in names) for names in (STYLES, SCRIPTS))
+    library = asset(LIBRARY)
     commands = dict.fromkeys(shlex.join(each.target.command) for each in profiles)
-    return Template(_asset("page.html")).substitute(
+    return Template(asset("page.html")).substitute(
         title=html.escape(_readable(" and ".join(commands))),
         policy=_policy(style, library, script),
         style=style,
@@ -176,18 +181,20 @@ def _readable(text: str) -> str:
 def _policy(style: str, *scripts: str) -> str:
     """What the page may do: run these texts, and nothing else; no request of any kind."""
     return (
-        f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes([style])}; img-src data:; "
+        f"default-src 'none'; script-src {hashes(scripts)}; style-src {hashes([style])}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
 
 
-def _hashes(texts: Sequence[str]) -> str:
+def hashes(texts: Sequence[str]) -> str:
+    """What a policy names them by."""
     digests = (hashlib.sha256(text.encode()).digest() for text in texts)
     return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file that pages are made of."""
     return (files("suffice.keep.report") / "assets" / name).read_text(encoding="utf-8")
 
 

@@ -14,8 +14,9 @@ class Subject:
     """A model, what it takes, and how it is judged.
 
     `quality` is the name of its measure, "function" where the user's own judges. `samples` counts each part of them.
-    `chance` is the accuracy of always naming the most frequent label, where there are labels of classes. `dynamic` has
-    the free axes of each input.
+    `chance` is the accuracy of always naming the most frequent label, where there are labels of classes. `stacks` has
+    the path and the length of each sequence of equal blocks, `bounds` the least and
+    the most of free axes that have them.
     """
 
     target: str
@@ -26,7 +27,9 @@ class Subject:
     samples: Mapping[str, int]
     chance: float | None = None
     fine_tune: bool = False
-    modules: Mapping[str, int] | None = None
+    fine_tune_steps: int = 0
+    stacks: Mapping[str, int] | None = None
+    bounds: Mapping[str, tuple[int, int]] | None = None
 
     @property
     def form(self) -> Form:

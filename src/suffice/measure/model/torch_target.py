@@ -36,21 +36,28 @@ def inspect_module(kept: dict[str, Any], target: str, folder: str, *, trust: boo
     labels = [each.labels for each in batches if each.labels is not None]
     judge = "function" if callable(loaded.quality) else quality or loaded.quality
     parameters = list(loaded.module.parameters())
-    modules: dict[str, int] = {}
-    for each in loaded.module.modules():
-        modules[type(each).__name__] = modules.get(type(each).__name__, 0) + 1
     subject = Subject(
         target=target,
         parameters=sum(each.numel() for each in parameters),
         weight_bytes=sum(each.numel() * each.element_size() for each in parameters),
         inputs=_ports(loaded.module, loaded.example_inputs, loaded.dynamic),
+        bounds=loaded.bounds,
         quality=judge or ("accuracy" if labels and are_classes(labels) else "agreement"),
         samples=counts,
         chance=chance_of(labels) if labels and are_classes(labels) else None,
         fine_tune=loaded.fine_tune is not None,
-        modules=modules,
+        stacks=dict(_stacks(loaded.module)),
     )
     return as_json(subject)
+
+
+def _stacks(module: torch.nn.Module) -> Iterator[tuple[str, int]]:
+    """The path and the length of each sequence of blocks of one kind that have parameters."""
+    for path, each in module.named_modules():
+        if path and isinstance(each, torch.nn.Sequential | torch.nn.ModuleList):
+            kinds = {type(block) for block in each}
+            if len(kinds) == 1 and len(each) > 1 and any(True for _ in each.parameters()):
+                yield path, len(each)
 
 
 def _batches(samples: Any, inputs: int) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from suffice.change.models import ORDER, change_of, technique
+from suffice.change.models import EXPORT, ORDER, STRUCTURES, change_of, technique
 from suffice.errors import ModelError
 from suffice.measure.model.timing import by_turns, fastest, ratio
 from suffice.prove.model.forms import ORIGINAL, Forms, Made
@@ -43,6 +43,7 @@ class ModelTerms:
     bar: Bar
     minimise: str = "latency"
     allow: frozenset[Risk] = frozenset({Risk.EXACT, Risk.NUMERIC})
+    fine_tune_steps: int = 0
     seconds: float = 600.0
     batches: tuple[int, ...] = (1, 8, 32)
     seed: int = 0
@@ -92,31 +93,40 @@ class ModelTrials:
         return _trial(made, Outcome.KEPT, "what the others are compared with")
 
     def each(self) -> Iterator[FormTrial]:
-        """Build and try what the techniques propose, in their order."""
-        for name in ORDER:
+        """Build and try what the techniques propose, in their order; then the same of models of another structure."""
+        yield from self._techniques(ORDER, self.forms.original)
+        for trial in self._techniques(STRUCTURES, self.forms.original):
+            yield trial
+            if trial.outcome is Outcome.KEPT:
+                yield from self._techniques([name for name in ORDER if technique(name).AFTER], self.good[trial.name])
+
+    def _techniques(self, names: Sequence[str], root: Made) -> Iterator[FormTrial]:
+        """What they make of one model."""
+        for name in names:
             module = technique(name)
             proposed = module.propose(self.forms.subject, self.flags)
             if isinstance(proposed, str):
                 self.refused.append((name, proposed))
                 continue
             for settings in proposed:
-                change, source = change_of(name, settings), self._source(module)
+                change, source = change_of(name, settings), self._source(module, root)
                 reason = self._not_worth(change, module, source)
                 if source is None or reason is not None:
                     self.refused.append((change.name, reason or f"there is no form by {module.AFTER} to start from"))
                 else:
-                    yield self._try(change, source)
+                    yield self._try(change, source, root)
 
-    def _source(self, module: Any) -> Made | None:
-        """The form that a technique starts from: where any of a backend's would do, the best."""
+    def _source(self, module: Any, root: Made) -> Made | None:
+        """The form of a model that a technique starts from: where any of a backend's would do, the best."""
         if module.AFTER is None:
-            return self.forms.original
+            return root
+        own = [made for made in self.good.values() if made.changes[: len(root.changes)] == root.changes]
         if getattr(module, "OF_BEST", False):
             backend = module.AFTER.replace("-", "_")
-            return min(
-                (made for made in self.good.values() if made.form.backend == backend), key=self._cost, default=None
-            )
-        return next((made for made in self.good.values() if made.changes and made.changes[-1].id == module.AFTER), None)
+            return min((made for made in own if made.form.backend == backend), key=self._cost, default=None)
+        if root.changes and module.AFTER == EXPORT:
+            return root  # a structure is exported as soon as it is made
+        return next((made for made in own if made.changes and made.changes[-1].id == module.AFTER), None)
 
     def _not_worth(self, change: Change, module: Any, source: Made | None) -> str | None:
         """Why a change is not built, or None."""
@@ -131,8 +141,9 @@ class ModelTrials:
             return f"it gains {gain:g}x at most over {source.name}, and {best.name} is faster than that"
         return None
 
-    def _try(self, change: Change, source: Made) -> FormTrial:
-        name = change.name if not getattr(technique(change.id), "OF_BEST", False) else f"{change.name} of {source.name}"
+    def _try(self, change: Change, source: Made, root: Made) -> FormTrial:
+        of = source if getattr(technique(change.id), "OF_BEST", False) else root
+        name = change.name if of is self.forms.original else f"{change.name} of {of.name}"
         made = Made(name=name, folder=self.forms.new_folder(name), changes=(*source.changes, change))
         begun_s = self.clock()
         try:
@@ -161,10 +172,13 @@ class ModelTrials:
     def _wrong(self, told: dict[str, dict[str, Any]], source: Made, made: Made) -> str | None:
         """What its answers show: it is another model, or an exact form rounds too much, or nothing has changed."""
         exact = all(change.risk is Risk.EXACT for change in made.changes)
+        may_differ = self.forms.subject.quality == "function" or any(
+            each.risk is Risk.SEMANTIC for each in made.changes
+        )
         for how, each in told.items():
             if not each["finite"]:
                 return f"its answers are not finite{how}"
-            if each["cosine"] < LEAST_COSINE and self.forms.subject.quality != "function":
+            if each["cosine"] < LEAST_COSINE and not may_differ:
                 return (
                     f"it is another model: the cosine of its answers with the original's is {each['cosine']:.2f}{how}"
                 )
