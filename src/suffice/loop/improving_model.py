@@ -65,14 +65,9 @@ def improve_model(
         forms = Forms(subject, Path(place), environment, limits, bill=bill, trust=target.trust)
         stack.callback(forms.close)
         search = ModelTrials(forms, terms, frozenset(machine.flags), say=say)
-        trials, notes = [search.original()], []
-        on_trial(trials[0])
-        try:
-            for trial in search.each() if bundle is not None else ():
-                trials.append(trial)
-                on_trial(trial)
-        except KeyboardInterrupt:
-            notes.append(Note(level="warning", text="it was broken off: not every form was tried"))
+        trials, notes = _tried(search, on_trial, forms=bundle is not None)
+        chosen = search.choose() if bundle is not None else ORIGINAL
+        tried = {each.name for each in trials}
         found = ModelSearch(
             name=new_run_name(),
             target=target.name,
@@ -82,17 +77,32 @@ def improve_model(
             floor=terms.bar.text,
             minimise=terms.minimise,
             threads=limits.threads,
-            chosen=search.choose() if bundle is not None else ORIGINAL,
+            chosen=chosen,
             trials=_with_front(subject, [search.latest(trial) for trial in trials]),
-            refused=tuple((name, why) for name, why in search.refused if name not in {each.name for each in trials}),
+            refused=tuple((name, why) for name, why in search.refused if name not in tried),
             batches=terms.batches,
             subject=as_json(subject),
             notes=tuple(notes),
             machine={"processor": facts_of(machine).processor or "unknown", "flags": list(machine.flags)},
         )
-        if bundle is not None and found.chosen != ORIGINAL:
-            write_bundle(found, search.good[found.chosen].folder, bundle)
+        if bundle is not None and chosen != ORIGINAL:
+            write_bundle(found, search.good[chosen].folder, bundle)
         return found
+
+
+def _tried(
+    search: ModelTrials, on_trial: Callable[[FormTrial], None], *, forms: bool
+) -> tuple[list[FormTrial], list[Note]]:
+    """The original, and its `forms` if they are wanted; Ctrl-C ends that, and the best so far is chosen from."""
+    trials = [search.original()]
+    on_trial(trials[0])
+    try:
+        for trial in search.each() if forms else ():
+            trials.append(trial)
+            on_trial(trial)
+    except KeyboardInterrupt:
+        return trials, [Note(level="warning", text="it was broken off: not every form was tried")]
+    return trials, []
 
 
 def _with_front(subject: Subject, trials: Sequence[FormTrial]) -> tuple[FormTrial, ...]:
