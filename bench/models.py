@@ -208,31 +208,33 @@ def main():
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     print("model   aim        chosen                               speed-up   by hand   share of it", flush=True)
-    rows = {}
+    rows, path = {}, args.out / f"models_{platform.machine()}_{dt.datetime.now(tz=dt.UTC).date()}.json"
+    args.out.mkdir(parents=True, exist_ok=True)
     for name in args.models:
         with tempfile.TemporaryDirectory() as folder:
             rows[name] = try_model(name, Path(folder), args.rounds)
+        path.write_text(json.dumps(record(rows), indent=1) + "\n")
+    print(f"{record(rows)['summary']}\nwrote {path}")
+
+
+def record(rows):
+    """What was found so far, with how."""
     aims = [one for row in rows.values() for one in row["aims"].values()]
-    summary = {
-        "tie or better": f"{sum(one['tie or better'] for one in aims)} of {len(aims)}",
-        "keep the floor": f"{sum(one['keeps the floor'] for one in aims)} of {len(aims)}",
-        "longest search": max(one["search_s"] for one in aims),
-    }
-    versions = {name: version(name) for name in ("suffice", "torch", "openvino", "onnxruntime", "nncf")}
-    record = {
+    return {
         "command": sys.argv,
         "machine": platform.machine(),
         "processors": os.cpu_count(),
         "threads": THREADS,
-        "versions": versions,
+        "flags": sorted(this_machine().flags),
+        "versions": {name: version(name) for name in ("suffice", "torch", "openvino", "onnxruntime", "nncf")},
         "load": os.getloadavg(),
-        "summary": summary,
+        "summary": {
+            "tie or better": f"{sum(one['tie or better'] for one in aims)} of {len(aims)}",
+            "keep the floor": f"{sum(one['keeps the floor'] for one in aims)} of {len(aims)}",
+            "longest search": max(one["search_s"] for one in aims),
+        },
         "models": rows,
     }
-    args.out.mkdir(parents=True, exist_ok=True)
-    path = args.out / f"models_{platform.machine()}_{dt.datetime.now(tz=dt.UTC).date()}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"{summary}\nwrote {path}")
 
 
 if __name__ == "__main__":

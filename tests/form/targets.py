@@ -44,6 +44,12 @@ def small():
     return {"model": trained(32), "example_inputs": (x[:2],), "samples": batches}
 
 
+def wide_samples():
+    """Samples in float64, as numpy makes them."""
+    x, y = blobs()
+    return {**small(), "samples": (x.double().numpy(), y.int().numpy())}
+
+
 def judged():
     """The quality is a function of the user's."""
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MODEL = re.compile(r"\.py:[A-Za-z_]\w*$|\.(onnx|pt2|pt|ts|torchscript)$")
 GIB = 2**30
+MEMORY_SHARE = 0.8
+"""Of what may be used, the most that a build or a form may hold."""
 
 
 def names_a_model(arguments: Sequence[str]) -> bool:
@@ -35,7 +37,7 @@ def _target_options(command: Any) -> Any:
     for option in reversed(
         (
             click.argument("target"),
-            click.option("--samples", help="For an ONNX file: an .npz with an array for each input, and `labels`."),
+            click.option("--samples", help="For a file: an .npz with an array for each input, and `labels`."),
             click.option("--metric", help="accuracy, agreement, same-class, neighbours, perplexity or error."),
             click.option("--threads", type=click.IntRange(min=1), help="Of every form; else the processors allowed."),
             click.option("--batches", default="1,8,32", show_default=True, help="Samples of a call that are timed."),
@@ -79,7 +81,12 @@ def measure(target: str, **options: Any) -> None:
 @click.option("--fine-tune-steps", type=click.IntRange(min=1), default=300, show_default=True, help="Of such a model.")
 @click.option("--time", "seconds", type=click.FloatRange(min=1), default=600, show_default=True, help="Seconds.")
 @click.option("--build-time", "build_s", type=click.FloatRange(min=1), default=300, show_default=True)
-@click.option("--build-memory", "build_gib", type=click.FloatRange(min=0.1), help="GiB that a build may hold.")
+@click.option(
+    "--build-memory",
+    "build_gib",
+    type=click.FloatRange(min=0.1),
+    help="GiB that a build or a form may hold; else 0.8 of what there is.",
+)
 @click.option("--html", "page_path", type=click.Path(path_type=Path), help="Write the report as a page of its own.")
 @click.option("--bundle", type=click.Path(path_type=Path), default=Path("bundle"), show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order in which forms are timed.")
@@ -114,7 +121,7 @@ def _search(target: str, options: dict[str, Any], bundle: Path | None) -> ModelS
     from suffice.prove.model.search import ModelTerms
     from suffice.records import Risk
 
-    batches = _batches(options["batches"])
+    batches, machine = _batches(options["batches"]), this_machine()
     terms = ModelTerms(
         bar=Bar.parse(options.get("floor", "-0.5%")),
         minimise=options.get("minimise", "latency"),
@@ -126,8 +133,8 @@ def _search(target: str, options: dict[str, Any], bundle: Path | None) -> ModelS
     )
     limits = Limits(
         seconds=options.get("build_s", 300.0),
-        memory_bytes=(options.get("build_gib") or float("inf")) * GIB,
-        threads=options["threads"] or max(1, int(this_machine().processors_allowed)),
+        memory_bytes=(options.get("build_gib") or MEMORY_SHARE * machine.memory_limit_gib) * GIB,
+        threads=options["threads"] or max(1, int(machine.processors_allowed)),
     )
     named = ModelTarget(name=target, samples=options["samples"], quality=options["metric"], trust=options["trust"])
     goal = read_goal(Path.cwd(), region=options["region"])

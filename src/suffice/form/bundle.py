@@ -18,14 +18,12 @@ from typing import Any
 import numpy as np
 
 from suffice.errors import ModelError
-from suffice.form.backends import open_form
-from suffice.form.description import Form
+from suffice.form.backends import BUNDLED, open_form
+from suffice.form.description import FILE, Form
 
 MANIFEST, SAMPLE = "manifest.toml", "sample.npz"
 SCHEMA = 1
 UNBOUNDED = float("inf")
-MACHINE_CODE = frozenset({"aot_inductor"})
-"""Backends whose files hold instructions of the processor that built them."""
 
 
 class Bundle:
@@ -109,16 +107,13 @@ def load(folder: str | Path, *, threads: int | None = None) -> Bundle:
     """The model of a bundle, once its files are those that were written.
 
     Raises:
-        ModelError: if it is no bundle, a file is missing or another, or it holds code for another processor.
+        ModelError: if it is no bundle, or a file is missing, another, or one too many.
         MissingExtraError: if its backend is not installed.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
     require_intact(folder, manifest)
-    notes = _strange(manifest)
-    if notes and manifest["run"]["backend"] in MACHINE_CODE:
-        raise ModelError(f"its machine code is for another processor: {notes[0]}", hint="improve the model on this one")
-    return Bundle(folder, manifest, threads or int(manifest["run"]["threads"]), notes)
+    return Bundle(folder, manifest, threads or int(manifest["run"]["threads"]), _strange(manifest))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -141,15 +136,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def require_intact(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Raise where a file is missing, or is not the one that was written.
+    """Raise where the files are not those that were written, or could run code.
 
     Raises:
         ModelError: naming the file.
     """
-    form = Form.read(folder) if (folder / "form.json").is_file() else None
-    if form is None or form.file not in manifest["files"] or "form.json" not in manifest["files"]:
-        raise ModelError(f"{folder}: the manifest does not vouch for the model's own file")
-    for name, digest in manifest["files"].items():
+    files = manifest["files"]
+    for name, digest in files.items():
         path = folder / name
         if Path(name).name != name or path.is_symlink():
             raise ModelError(f"{folder}: {name!r} is no file of a bundle")
@@ -157,6 +150,14 @@ def require_intact(folder: Path, manifest: Mapping[str, Any]) -> None:
             raise ModelError(f"{folder}: {name} is missing")
         if sha256(path) != digest:
             raise ModelError(f"{folder}: {name} is not the file that was written: its hash is another")
+    strangers = sorted({path.name for path in folder.iterdir()} - {MANIFEST, *files})
+    if strangers:
+        raise ModelError(f"{folder}: the manifest does not vouch for {', '.join(strangers)}")
+    if not {FILE, SAMPLE} <= files.keys():
+        raise ModelError(f"{folder}: the manifest names no {FILE} or no {SAMPLE}")
+    form = Form.read(folder)
+    if form.file not in files or form.backend not in BUNDLED or form.backend != manifest["run"]["backend"]:
+        raise ModelError(f"{folder}: {form.backend} with {form.file} is no form that a bundle may hold")
 
 
 def sha256(path: Path) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 
 from suffice.form.backends import Session, open_form
+from suffice.form.description import Form
 from suffice.form.samples import Batch, in_batches, of_size, read_samples
 
 Kept = dict[str, Any]
@@ -18,17 +19,23 @@ ANSWER_BATCH = 32
 
 
 def open_here(kept: Kept, folder: str, samples: str, *, threads: int) -> dict[str, Any]:
-    """Open the form of a folder and answer once: the seconds of both, and what the backend tells."""
+    """Open the form of a folder and answer once: the seconds of both, the most memory held, what the backend tells."""
     begun_s = time.perf_counter()
     session = open_form(Path(folder), threads)
     loaded_s = time.perf_counter()
-    kept["session"] = session
-    kept["samples"] = read_samples(Path(samples), "search")
-    one = of_size(kept["samples"], 1)
+    batch = Form.read(Path(folder)).inputs[0].shape[0]
+    kept["session"], kept["batch"] = session, batch if isinstance(batch, int) else None
+    kept["samples"] = read_samples(Path(samples), "few")
+    one = of_size(kept["samples"], kept["batch"] or 1)
     first_s = time.perf_counter()
     session(one.inputs)
     end_s = time.perf_counter()
-    return {**session.facts(), "load_s": loaded_s - begun_s, "first_s": end_s - first_s}
+    return {
+        **session.facts(),
+        "load_s": loaded_s - begun_s,
+        "first_s": end_s - first_s,
+        "memory_bytes": peak_bytes(kept),
+    }
 
 
 def time_calls(kept: Kept, size: int, seconds: float, *, fewest: int = 3, most: int = 10_000) -> dict[str, Any]:
@@ -64,25 +71,30 @@ def answer(
 ) -> int:
     """Write the outputs for a part of the samples to `out` (.npz, an array for each group and output); their number.
 
-    `most`: of each group the first ones only.
+    Outputs without an entry for each sample are left out. `most`: of each group the first ones only.
     """
     arrays: dict[str, Any] = {}
     for number, group in enumerate(read_samples(Path(samples), split)):
-        for place, output in enumerate(answers(kept["session"], group.part(slice(most)), batch)):
-            arrays[f"{number}.{place}"] = output
+        found = answers(kept["session"], group.part(slice(most)), batch, fixed=kept["batch"])
+        arrays |= {f"{number}.{place}": output for place, output in found.items()}
     np.savez(out, **arrays)
     return len(arrays)
 
 
 def write_sample(kept: Kept, out: str) -> None:
-    """Write one sample and its answer."""
-    one = of_size(kept["samples"], 1)
+    """Write one sample, or as many as the form takes, and its answer."""
+    one = of_size(kept["samples"], kept["batch"] or 1)
     found = kept["session"](one.inputs)
     inputs = {f"input{number}": each for number, each in enumerate(one.inputs)}
     np.savez(out, **inputs, **{f"output{number:03}": each for number, each in enumerate(found)})
 
 
-def answers(session: Session, group: Batch, batch: int) -> list[Any]:
-    """The outputs for samples of equal shape, along axis 0."""
-    parts = [session([np.ascontiguousarray(x) for x in part.inputs]) for part in in_batches([group], batch)]
-    return [np.concatenate(each) for each in zip(*parts, strict=True)]
+def answers(session: Session, group: Batch, batch: int, *, fixed: int | None) -> dict[int, Any]:
+    """The outputs for samples of equal shape, along axis 0; a form of a `fixed` batch has its last one filled up."""
+    parts: dict[int, list[Any]] = {}
+    for part in in_batches([group], fixed or batch):
+        full = part if fixed is None else of_size([part], fixed)
+        for place, output in enumerate(session([np.ascontiguousarray(x) for x in full.inputs])):
+            if output.ndim and len(output) == len(full):
+                parts.setdefault(place, []).append(output[: len(part)])
+    return {place: np.concatenate(each) for place, each in parts.items()}

@@ -12,15 +12,6 @@ FILE = "form.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Axis:
-    """A free axis of an input: from `least` to `most`, where they are known."""
-
-    name: str
-    least: int = 1
-    most: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Port:
     """An input or an output: its shape has a number or the name of a free axis in each place."""
 
@@ -67,3 +58,8 @@ def sized(ports: Sequence[Port], axis: str, size: int) -> tuple[Port, ...]:
         Port(name=port.name, dtype=port.dtype, shape=tuple(size if each == axis else each for each in port.shape))
         for port in ports
     )
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of the form in a folder, without what lies there of its building and judging."""
+    return [*sorted(path for path in folder.glob("model.*") if path.is_file()), folder / FILE]

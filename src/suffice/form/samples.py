@@ -20,6 +20,8 @@ from suffice.errors import ModelError
 SPLITS = {"calibrate": 0.2, "search": 0.3, "held-out": 0.5}
 MOST_CALIBRATED = 300
 MOST_SAMPLES = 20_000
+FEWEST_SPLIT = 10
+FEW = 64
 
 Array = Any
 
@@ -59,20 +61,29 @@ def write_samples(folder: Path, batches: Iterable[Batch], *, seed: int = 0) -> d
             break
     if not total:
         raise ModelError("there are no samples")
-    counts = dict.fromkeys(SPLITS, 0)
-    rng = random.Random(seed)  # noqa: S311 - it shuffles
-    for number, group in enumerate(groups.values()):
-        whole = _joined(group)
-        places = rng.sample(range(len(whole)), len(whole))
-        begin = 0
-        for split, share in SPLITS.items():
-            count = round(len(places) * share) if split != "held-out" else len(places) - begin
-            if count:
-                (folder / split).mkdir(parents=True, exist_ok=True)
-                _save(folder / split / f"{number}.npz", whole.part(np.array(places[begin : begin + count])))
-            counts[split] += count
-            begin += count
-    return counts
+    wholes = [_joined(group) for group in groups.values()]
+    places = [(number, place) for number, whole in enumerate(wholes) for place in range(len(whole))]
+    random.Random(seed).shuffle(places)  # noqa: S311 - it shuffles
+    parts = dict(_parts(places))
+    for split, chosen in parts.items():
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        for number, whole in enumerate(wholes):
+            own = [place for group, place in chosen if group == number]
+            if own:
+                _save(folder / split / f"{number}.npz", whole.part(np.array(own)))
+    few = of_size(read_samples(folder, "search"), FEW)
+    (folder / "few").mkdir(exist_ok=True)
+    _save(folder / "few" / "0.npz", few)
+    return {split: len(chosen) for split, chosen in parts.items()}
+
+
+def _parts(places: Sequence[tuple[int, int]]) -> Iterator[tuple[str, Sequence[tuple[int, int]]]]:
+    """The parts, which share no sample; of fewer samples than `FEWEST_SPLIT` each has all, and can prove nothing."""
+    begin = 0
+    for split, share in SPLITS.items():
+        count = round(len(places) * share) if split != "held-out" else len(places) - begin
+        yield split, places if len(places) < FEWEST_SPLIT else places[begin : begin + count]
+        begin += count
 
 
 def _joined(group: Sequence[Batch]) -> Batch:

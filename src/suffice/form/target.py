@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from suffice.errors import ModelError
 
 KEYS = ("model", "example_inputs", "dynamic", "samples", "quality", "fine_tune")
 EXAMPLE = "def classifier(): return {'model': model, 'example_inputs': (x,), 'samples': (x, labels)}"
-BATCH = "batch"
+BATCH, LABELS = "batch", "labels"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +44,8 @@ class Loaded:
     fine_tune: Callable[..., Any] | None
 
 
-def load_target(target: str, *, trust: bool = False) -> Loaded:
-    """The model that `target` names.
+def load_target(target: str, *, trust: bool = False, samples: str | None = None) -> Loaded:
+    """The model that `target` names; for a file, `samples` is an .npz with its inputs in their order, and `labels`.
 
     Raises:
         ModelError: if there is none, it is not what a target must be, or only pickle could load it and is not trusted.
@@ -56,9 +57,10 @@ def load_target(target: str, *, trust: bool = False) -> Loaded:
     if not Path(target).is_file():
         raise ModelError(f"there is no file {target}", hint="a target is file.py:factory, or a .pt2, .ts or .onnx file")
     if suffix == ".pt2":
-        return _loaded(target, {"model": torch.export.load(target).module(), **_examples(target)})
+        _require_trust(target, trust=trust)
+        return _loaded(target, {**_given(samples), **_program(torch.export.load(target))})
     if suffix in {".ts", ".pt", ".torchscript"}:
-        return _loaded(target, {"model": _script(target, trust=trust)})
+        return _loaded(target, {"model": _script(target, trust=trust), **_given(samples)})
     raise ModelError(f"{target} is no model that is known", hint=f"a factory is {EXAMPLE}")
 
 
@@ -86,19 +88,44 @@ def _script(target: str, *, trust: bool) -> Any:
         with warnings.catch_warnings():  # it is deprecated, and yet what such files are read with
             warnings.simplefilter("ignore", DeprecationWarning)
             return torch.jit.load(target)
-    except RuntimeError as error:
-        if not trust:
-            raise ModelError(
-                f"{target} is no TorchScript, and loading it as pickle would run code that it brings",
-                hint="--trust loads it all the same; better save a .pt2 (torch.export.save) or name file.py:factory",
-            ) from error
+    except RuntimeError:
+        _require_trust(target, trust=trust)
         return torch.load(target, weights_only=False)
 
 
-def _examples(target: str) -> dict[str, Any]:
-    program = torch.export.load(target)
+def _require_trust(target: str, *, trust: bool) -> None:
+    if not trust:
+        raise ModelError(
+            f"{target} is read by pickle, which would run code that it brings",
+            hint="--trust loads it all the same; safer are file.py:factory, TorchScript and ONNX",
+        )
+
+
+def _program(program: Any) -> dict[str, Any]:
+    """An exported program, its example inputs, and the axes that it leaves free."""
     inputs, _ = program.example_inputs or ((), {})
-    return {"example_inputs": inputs}
+    names = {each.arg.name for each in program.graph_signature.input_specs if each.kind.name == "USER_INPUT"}
+    shapes = [node.meta["val"].shape for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
+    axes = [
+        {axis: BATCH if axis == 0 else str(size) for axis, size in enumerate(shape) if not isinstance(size, int)}
+        for shape in shapes
+    ]
+    return {"model": program.module(), "example_inputs": inputs, "dynamic": tuple(axes)}
+
+
+def _given(samples: str | None) -> dict[str, Any]:
+    """What a file of samples brings: the samples, and the first two of them as example inputs."""
+    if samples is None:
+        return {}
+    with np.load(samples, allow_pickle=False) as arrays:
+        inputs = tuple(map(_usual_format, (arrays[name] for name in arrays.files if name != LABELS)))
+        labels = torch.from_numpy(arrays[LABELS]) if LABELS in arrays.files else None
+    return {"example_inputs": tuple(each[:2] for each in inputs), "samples": [(inputs, labels)]}
+
+
+def _usual_format(array: Any) -> torch.Tensor:
+    """What numpy has in float64 for no reason is float32 in nearly every model."""
+    return torch.from_numpy(array.astype(np.float32) if array.dtype == np.float64 else array)
 
 
 def _loaded(target: str, found: Any) -> Loaded:
@@ -112,7 +139,9 @@ def _loaded(target: str, found: Any) -> Loaded:
     inputs = parts.get("example_inputs", getattr(module, "example_input_array", None))
     inputs = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs or ())
     if not inputs or not all(isinstance(each, torch.Tensor) for each in inputs):
-        raise ModelError(f"{target}: example_inputs must be a tuple of tensors", hint=EXAMPLE)
+        raise ModelError(f"{target}: example_inputs must be a tuple of tensors", hint=f"{EXAMPLE}, or --samples")
+    if any(each.dtype is torch.bfloat16 for each in inputs):
+        raise ModelError(f"{target}: its inputs are bfloat16, which arrays can't hold", hint="hand it over in float32")
     dynamic = tuple(parts.get("dynamic") or ({0: BATCH} for _ in inputs))
     if len(dynamic) != len(inputs) or not all(isinstance(each, Mapping) for each in dynamic):
         raise ModelError(f"{target}: dynamic needs {{axis: name}} for each of {len(inputs)} inputs, found {dynamic!r}")

@@ -1,4 +1,4 @@
-"""Arrays -> PyTorch's tensors, and what a module returned -> arrays in a fixed order."""
+"""What a module returned -> its tensors as arrays, in a fixed order."""
 
 from __future__ import annotations
 
@@ -6,12 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-
-
-def tensors_of(arrays: Sequence[Any], dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
-    """The arrays as tensors; floating ones in this number format."""
-    tensors = [torch.from_numpy(each) for each in arrays]
-    return [each.to(dtype) if each.is_floating_point() else each for each in tensors]
 
 
 def arrays_of(found: Any) -> list[Any]:

@@ -10,14 +10,31 @@ from typing import Any
 
 from suffice import __version__
 from suffice.errors import ModelError
-from suffice.form.bundle import MANIFEST, SAMPLE, SCHEMA, sha256
-from suffice.form.description import FILE, Form
+from suffice.form.backends import BUNDLED
+from suffice.form.bundle import MANIFEST, SAMPLE, SCHEMA, read_manifest, require_intact, sha256
+from suffice.form.description import FILE, Form, files_of
 from suffice.keep.toml import comment, key, literal
 from suffice.records import Figure, ModelSearch
 
-OTHERS = frozenset({"output.txt", "prepared.onnx"})
 TOLERANCE = {"exact": 1e-3, "numeric": 2e-2}
 """Of the largest output: rounding differs between processors, and for few bits more."""
+
+
+def require_place(bundle: Path) -> None:
+    """Raise where something is that is no bundle, or not as it was written: it is not ours to replace.
+
+    Raises:
+        ModelError: naming what is there.
+    """
+    hint = "name another with --bundle"
+    if bundle.is_symlink():
+        raise ModelError(f"{bundle} is a link, and would not be replaced", hint=hint)
+    if not bundle.exists():
+        return
+    try:
+        require_intact(bundle, read_manifest(bundle))
+    except ModelError as error:
+        raise ModelError(f"{bundle} is there already: {error}", hint=hint) from error
 
 
 def write_bundle(search: ModelSearch, made: Path, bundle: Path) -> None:
@@ -27,23 +44,20 @@ def write_bundle(search: ModelSearch, made: Path, bundle: Path) -> None:
         ModelError: if something else is there, or the form needs the user's own code.
     """
     form = Form.read(made)
-    if form.backend in {"eager", "inductor"}:
+    if form.backend not in BUNDLED:
         raise ModelError("the model stays as it is, and a bundle can't hold the user's own code")
-    if bundle.exists() and not (bundle / MANIFEST).is_file():
-        raise ModelError(f"{bundle} is there already and is no bundle", hint="name another with --bundle")
+    require_place(bundle)
     bundle.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{bundle.name}-", dir=bundle.parent))
-    try:
-        for path in made.iterdir():
-            if path.is_file() and (path.suffix != ".npz" or path.name == SAMPLE) and path.name not in OTHERS:
-                shutil.copyfile(path, draft / path.name)
+    with tempfile.TemporaryDirectory(prefix=f".{bundle.name}-", dir=bundle.parent) as scratch:
+        draft, before = Path(scratch, "draft"), Path(scratch, "before")
+        draft.mkdir()
+        for path in (*files_of(made), made / SAMPLE):
+            shutil.copyfile(path, draft / path.name)
         files = {path.name: sha256(path) for path in sorted(draft.iterdir())}
         (draft / MANIFEST).write_text("\n".join(_lines(search, form, files)) + "\n")
-        draft.chmod(0o755)
-        shutil.rmtree(bundle, ignore_errors=True)
+        if bundle.exists():
+            bundle.rename(before)
         draft.rename(bundle)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _lines(search: ModelSearch, form: Form, files: Mapping[str, str]) -> Iterator[str]:
@@ -58,7 +72,7 @@ def _lines(search: ModelSearch, form: Form, files: Mapping[str, str]) -> Iterato
         "file": form.file,
         "form": FILE,
         "threads": search.threads,
-        "precision": chosen.facts.get("precision", form.settings.get("weights", "float32")),
+        "precision": form.settings.get("weights") or chosen.facts.get("precision", "f32"),
         "settings": settings,
         "versions": chosen.facts.get("versions", {}),
         "changes": [change.name for change in chosen.changes],

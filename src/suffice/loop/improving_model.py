@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from suffice.errors import ModelError
-from suffice.keep.bundle import write_bundle
+from suffice.keep.bundle import require_place, write_bundle
 from suffice.keep.circumstances import facts_of
 from suffice.keep.home import Home, new_run_name
 from suffice.measure.account.place import find_place
@@ -38,6 +38,11 @@ class ModelTarget:
     quality: str | None = None
     trust: bool = False
 
+    @property
+    def loading(self) -> dict[str, Any]:
+        """What `load_target` takes beside the name."""
+        return {} if self.name.endswith(".onnx") else {"trust": self.trust, "samples": self.samples}
+
 
 def improve_model(
     target: ModelTarget,
@@ -55,6 +60,8 @@ def improve_model(
     Raises:
         ModelError: if the model, its samples or its quality is not what it must be.
     """
+    if bundle is not None:
+        require_place(bundle)
     began_s, started = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     machine, environment = this_machine(), _environment(limits.threads)
     with tempfile.TemporaryDirectory(prefix="model-", dir=_place(home)) as place, ExitStack() as stack:
@@ -62,7 +69,7 @@ def improve_model(
         subject = _subject(target, Path(place), environment, limits)
         subject = replace(subject, fine_tune_steps=terms.fine_tune_steps)
         bill = partial(bill_of_call, machine=machine, place=find_place(goal))
-        forms = Forms(subject, Path(place), environment, limits, bill=bill, trust=target.trust)
+        forms = Forms(subject, Path(place), environment, limits, bill=bill, loading=target.loading)
         stack.callback(forms.close)
         search = ModelTrials(forms, terms, frozenset(machine.flags), say=say)
         trials, notes = _tried(search, on_trial, forms=bundle is not None)
@@ -107,8 +114,9 @@ def _tried(
 
 def _with_front(subject: Subject, trials: Sequence[FormTrial]) -> tuple[FormTrial, ...]:
     """The trials; those that none beats in everything are marked."""
-    more = ("throughput_per_s",) if subject.quality in LOWER_IS_BETTER else ("throughput_per_s", "quality")
-    best = front([each for each in trials if each.outcome is Outcome.KEPT], LESS, more)
+    lower = subject.quality in LOWER_IS_BETTER
+    less, more = (*LESS, *(["quality"] * lower)), ("throughput_per_s", *(["quality"] * (not lower)))
+    best = front([each for each in trials if each.outcome is Outcome.KEPT], less, more)
     return tuple(replace(each, front=each.name in best) for each in trials)
 
 
@@ -143,8 +151,8 @@ def _subject(target: ModelTarget, folder: Path, environment: Mapping[str, str], 
                     "suffice.measure.model.torch_target:inspect_module",
                     target.name,
                     str(samples),
-                    trust=target.trust,
                     quality=target.quality,
+                    **target.loading,
                 )
         except WorkerError as error:
             raise ModelError(str(error)) from error

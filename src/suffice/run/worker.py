@@ -77,7 +77,11 @@ class Worker:
             self.ours.sendall(json.dumps(order).encode() + b"\n")
         except OSError as error:
             raise WorkerError(f"its process has ended: {self._last_line()}") from error
-        answer = self._answer(time.monotonic() + self.limit_s)
+        try:
+            answer = self._answer(time.monotonic() + self.limit_s)
+        except BaseException:  # an answer that nobody waited for would be taken for the next one's
+            self.close()
+            raise
         if "error" in answer:
             raise WorkerError(answer["error"])
         return answer["result"]
@@ -123,6 +127,11 @@ class Worker:
     def _last_line(self) -> str:
         lines = self.process.tail().splitlines()
         return lines[-1] if lines else "it says nothing"
+
+    @property
+    def ended(self) -> bool:
+        """Whether it can't be called any more."""
+        return self.ours.fileno() < 0 or self.process.exit_code is not None
 
     def close(self) -> None:
         """End the process."""

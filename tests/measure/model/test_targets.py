@@ -1,5 +1,6 @@
 """What a user hands over is looked at before anything is built: a model that can't be compared with is refused."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from suffice.errors import ModelError
 from suffice.form.samples import SPLITS, Batch, in_batches, of_size, read_samples, write_samples
 from suffice.measure.model.onnx_target import inspect_onnx
 from suffice.measure.model.subject import Subject
-from suffice.measure.model.torch_target import inspect_module
+from suffice.measure.model.torch_target import _usual_quality, inspect_module
 
 TARGETS = Path(__file__).parents[2] / "form" / "targets.py"
 
@@ -75,19 +76,66 @@ def test_a_file_of_pickle_needs_trust(tmp_path: Path) -> None:
     model = torch.nn.Linear(2, 2)
     model.example_input_array = torch.ones(1, 2)
     torch.save(model, tmp_path / "model.pt")
-    with pytest.raises(ModelError, match="would run code") as caught:
-        inspect_module({}, str(tmp_path / "model.pt"), str(tmp_path / "samples"), trust=False, quality=None)
-    assert "--trust" in str(caught.value.hint)
+    program = torch.export.export(model.eval(), (torch.ones(1, 2),))
+    torch.export.save(program, tmp_path / "model.pt2")
+    for name in ("model.pt", "model.pt2"):
+        with pytest.raises(ModelError, match="would run code") as caught:
+            inspect_module({}, str(tmp_path / name), str(tmp_path / "samples"), trust=False, quality=None)
+        assert "--trust" in str(caught.value.hint)
     told = inspect_module({}, str(tmp_path / "model.pt"), str(tmp_path / "samples"), trust=True, quality=None)
     assert told["parameters"] == 6
 
 
-def test_an_exported_program(tmp_path: Path) -> None:
-    """It brings its example inputs along."""
-    program = torch.export.export(torch.nn.Linear(2, 3).eval(), (torch.ones(1, 2),))
+@pytest.mark.parametrize(("dynamic", "axis"), [(None, 2), ({0: torch.export.Dim.DYNAMIC}, "batch")])
+def test_an_exported_program(tmp_path: Path, dynamic: dict[int, object] | None, axis: int | str) -> None:
+    """It brings its example inputs along, and says which axes are free; samples come beside it."""
+    shapes = None if dynamic is None else (dynamic,)
+    program = torch.export.export(torch.nn.Linear(2, 3).eval(), (torch.ones(2, 2),), dynamic_shapes=shapes)
     torch.export.save(program, tmp_path / "model.pt2")
-    told = inspect_module({}, str(tmp_path / "model.pt2"), str(tmp_path / "samples"), trust=False, quality=None)
+    np.savez(tmp_path / "eval.npz", x=np.ones((40, 2)), labels=np.zeros(40, np.int64))
+    told = inspect_module(
+        {},
+        str(tmp_path / "model.pt2"),
+        str(tmp_path / "samples"),
+        quality=None,
+        trust=True,
+        samples=str(tmp_path / "eval.npz"),
+    )
     assert told["parameters"] == 9
+    assert told["inputs"][0]["shape"] == [axis, 2]
+    assert (told["quality"], sum(told["samples"].values())) == ("accuracy", 40)
+
+
+def test_torchscript_with_samples(tmp_path: Path) -> None:
+    """It is no pickle; the first samples are its example inputs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(torch.nn.Linear(2, 3).eval(), torch.ones(1, 2)).save(str(tmp_path / "model.ts"))
+    np.savez(tmp_path / "eval.npz", x=np.ones((40, 2), np.float32))
+    places = (str(tmp_path / "model.ts"), str(tmp_path / "samples"))
+    told = inspect_module({}, *places, quality=None, samples=str(tmp_path / "eval.npz"))
+    assert told["quality"] == "agreement"
+
+
+@pytest.mark.parametrize(
+    ("answer", "labels", "quality"),
+    [
+        (torch.zeros(2, 3), [], "agreement"),
+        (torch.zeros(2, 3), [np.zeros(5, np.int64)], "accuracy"),
+        (torch.zeros(2, 1), [np.zeros(5, np.int64)], "error"),
+        (torch.zeros(2), [np.zeros(5, np.float32)], "error"),
+        (torch.zeros(2, 3), [np.zeros(5, np.float32)], "agreement"),
+    ],
+)
+def test_the_usual_quality(answer: torch.Tensor, labels: list[np.ndarray], quality: str) -> None:
+    """Whole numbers name classes only where there is an output for each."""
+    assert _usual_quality(answer, labels) == quality
+
+
+def test_samples_are_given_in_the_formats_that_the_model_takes(tmp_path: Path) -> None:
+    """Whatever numpy made of them."""
+    assert inspected("wide_samples", tmp_path).inputs[0].dtype == "float32"
+    assert {batch.inputs[0].dtype for batch in read_samples(tmp_path, "search")} == {np.dtype(np.float32)}
 
 
 @pytest.fixture
@@ -136,8 +184,9 @@ def test_samples_of_several_shapes_stay_together(tmp_path: Path) -> None:
     assert sum(counts.values()) == 30
     groups = read_samples(tmp_path, "search")
     assert {group.inputs[0].shape[1:] for group in groups} == {(3,), (5,)}
-    assert [len(each) for each in in_batches(groups, 4)] == [4, 2, 3]
-    assert of_size(groups, 8).inputs[0].shape == (8, 3)
+    assert sum(len(each) for each in in_batches(groups, 4)) == 9
+    assert max(len(each) for each in in_batches(groups, 4)) <= 4
+    assert len(of_size(groups, 8)) == 8
 
 
 def test_inputs_and_labels_of_another_number_are_refused(tmp_path: Path) -> None:
@@ -146,3 +195,15 @@ def test_inputs_and_labels_of_another_number_are_refused(tmp_path: Path) -> None
         write_samples(tmp_path, [Batch(inputs=(np.ones((3, 2)),), labels=np.ones(4))])
     with pytest.raises(ModelError, match="no samples"):
         write_samples(tmp_path, [])
+
+
+def test_shapes_that_occur_once_are_in_every_part(tmp_path: Path) -> None:
+    """A hundred sequences of as many lengths are split as a hundred samples are."""
+    counts = write_samples(tmp_path, [Batch(inputs=(np.ones((1, length)),), labels=None) for length in range(1, 101)])
+    assert counts == {"calibrate": 20, "search": 30, "held-out": 50}
+
+
+def test_very_few_samples_are_in_every_part(tmp_path: Path) -> None:
+    """They can show what a form answers, and prove nothing."""
+    counts = write_samples(tmp_path, [Batch(inputs=(np.ones((2, 3)),), labels=None)])
+    assert counts == {"calibrate": 2, "search": 2, "held-out": 2}

@@ -49,7 +49,7 @@ def build(source: Form, source_folder: Path, folder: Path, settings: Mapping[str
     from suffice.form.export import export, operators
     from suffice.form.target import load_target
 
-    loaded = load_target(source.file, trust=source.settings.get("trust", False))
+    loaded = load_target(source.file, **source.settings)
     if loaded.fine_tune is None:
         raise ValueError("there is no fine_tune any more")
     student = copy.deepcopy(loaded.module)

@@ -47,6 +47,6 @@ def build(source: Form, source_folder: Path, folder: Path, settings: Mapping[str
     else:
         from suffice.form.target import load_target
 
-        loaded = load_target(source.file, trust=source.settings.get("trust", False))
+        loaded = load_target(source.file, **source.settings)
         export(loaded.module, loaded.example_inputs, source.inputs, path)
     return Form(backend="onnx_runtime", file=FILE, inputs=source.inputs, settings={"operators": operators(path)})

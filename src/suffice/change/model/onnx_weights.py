@@ -1,7 +1,7 @@
-"""Weights of 4 or 8 bits in ONNX Runtime, in groups with a scale each; activations stay as they are.
+"""Weights of 4 or 8 bits in ONNX Runtime, in groups with a scale each, which its kernel multiplies in 8 bits.
 
 For language models and others that wait for weights from memory. With 4 bits each layer's weights are rounded so as to
-mend each other's errors on real samples (GPTQ), which needs the samples; with 8 bits to the nearest.
+mend each other's errors on samples for calibration (GPTQ); with 8 bits to the nearest.
 
 Products of a matrix that is no weight, of weights with fewer inputs than a group, and of embeddings stay as they are.
 
@@ -34,7 +34,7 @@ def propose(subject: Subject, flags: frozenset[str]) -> list[dict[str, Any]] | s
     """4 bits and 8 bits, where there is enough to read."""
     if subject.weight_bytes < LEAST_BYTES:
         return f"its weights of {subject.weight_bytes / 2**20:.1f} MiB stay in the processor's caches"
-    return [{"bits": 4}, {"bits": 8}]
+    return [{"bits": 4}, {"bits": 8}] if subject.samples.get("calibrate", 0) else [{"bits": 8}]
 
 
 def gain(flags: frozenset[str]) -> float:

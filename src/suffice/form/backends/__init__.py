@@ -23,7 +23,9 @@ class Session(Protocol):
         """The precision in which it really computes, versions, and what else the backend tells."""
 
 
-BACKENDS = ("eager", "exported_program", "aot_inductor", "inductor", "onnx_runtime", "openvino")
+BUNDLED = ("onnx_runtime", "openvino")
+"""They read a graph and its weights, and run no code that a file brings."""
+BACKENDS = ("eager", *BUNDLED)
 
 
 def open_form(folder: Path, threads: int) -> Session:

@@ -1,4 +1,4 @@
-"""The module as the user's factory makes it, in PyTorch: the original, or one in another number format.
+"""The original: the module as the user's factory makes it, in PyTorch.
 
 It needs the user's file, so a bundle never holds it.
 """
@@ -13,7 +13,7 @@ import torch
 
 from suffice.form.description import Form
 from suffice.form.target import load_target
-from suffice.form.tensors import arrays_of, tensors_of
+from suffice.form.tensors import arrays_of
 
 
 class Session:
@@ -21,22 +21,13 @@ class Session:
 
     def __init__(self, folder: Path, form: Form, threads: int) -> None:  # noqa: ARG002 - backends share one signature
         torch.set_num_threads(threads)
-        self.module = load_target(form.file, trust=form.settings.get("trust", False)).module
-        self.dtype = getattr(torch, form.settings.get("dtype", "float32"))
-        if self.dtype is not torch.float32:
-            self.module = self.module.to(self.dtype)
-        if form.settings.get("channels_last"):
-            self.module = self.module.to(memory_format=torch.channels_last)
-        self.channels_last = bool(form.settings.get("channels_last"))
+        self.module = load_target(form.file, **form.settings).module
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         """The outputs."""
         with torch.inference_mode():
-            tensors = tensors_of(inputs, self.dtype)
-            if self.channels_last:
-                tensors = [each.to(memory_format=torch.channels_last) if each.dim() == 4 else each for each in tensors]
-            return arrays_of(self.module(*tensors))
+            return arrays_of(self.module(*map(torch.from_numpy, inputs)))
 
     def facts(self) -> dict[str, Any]:
-        """The number format of the weights."""
-        return {"precision": str(self.dtype).removeprefix("torch."), "versions": {"torch": torch.__version__}}
+        """The version; the precision is that of the module."""
+        return {"versions": {"torch": torch.__version__}}

@@ -21,8 +21,6 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        # Tiny numbers, which pruning leaves behind, cost ten times as much.
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         self.session = onnxruntime.InferenceSession(
             str(folder / form.file), options, providers=["CPUExecutionProvider"]
         )

@@ -22,6 +22,8 @@ COLUMNS = {
     "memory": "memory_bytes",
     "size": "size_bytes",
 }
+ON_THE_PAGE = frozenset({"p99", "memory"})
+"""Left out where there are eighty columns."""
 
 
 def print_model_search(console: Console, search: ModelSearch) -> None:
@@ -65,13 +67,14 @@ def headline(search: ModelSearch) -> str:
 
 def support(search: ModelSearch) -> str:
     """Against what, where, and how it was judged."""
-    exact = [each for each in search.trials[1:] if _is_exact(each) and "latency_p50_s" in each.figures]
+    chosen = search.trial(search.chosen)
+    exact = [each for each in search.trials[1:] if _is_exact(each) and "speedup" in each.figures]
     told = f"measured with {search.threads} threads on {search.machine['processor']}, by turns with the original"
     if exact and search.chosen not in {search.trials[0].name, *(each.name for each in exact)}:
-        best = min(exact, key=lambda each: each.figures["latency_p50_s"].value)
-        gain = best.figures["latency_p50_s"].value / search.trial(search.chosen).figures["latency_p50_s"].value
+        best = max(exact, key=lambda each: each.figures["speedup"].value)
+        gain = chosen.figures["speedup"].value / best.figures["speedup"].value
         told += f"; {digits(gain)}x of {best.name}, the quickest with the same numbers"
-    quality = search.trial(search.chosen).figures.get("held_out_quality")
+    quality = chosen.figures.get("held_out_quality")
     if quality is not None:
         told += f"; {search.quality} {digits(quality.value)} ({_ends(quality)}) held out, the floor is {search.floor}"
     return told
@@ -79,7 +82,8 @@ def support(search: ModelSearch) -> str:
 
 def _forms(search: ModelSearch) -> Table:
     table = Table.grid(padding=(0, 1, 0, 0))
-    heads = ("", "x", *COLUMNS, search.quality)
+    columns = {head: name for head, name in COLUMNS.items() if head not in ON_THE_PAGE}
+    heads = ("", "x", *columns, search.quality)
     for head in heads:
         table.add_column(justify="left" if not head else "right", no_wrap=bool(head))
     table.add_row(*(Text(head, "dim") for head in heads))
@@ -90,7 +94,7 @@ def _forms(search: ModelSearch) -> Table:
         gain = trial.figures.get("speedup")
         cells = [
             quantity(f.value, f.unit).replace(" 1/s", "") if (f := trial.figures.get(c)) else ""
-            for c in COLUMNS.values()
+            for c in columns.values()
         ]
         quality = trial.figures.get("quality")
         table.add_row(

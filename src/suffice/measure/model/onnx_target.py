@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,7 @@ def inspect_onnx(_: dict[str, Any], target: str, folder: str, *, samples: str | 
     """
     session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
     inputs = tuple(
-        Port(
-            name=each.name, dtype=_dtype(each.type), shape=tuple(_place(size, at) for at, size in enumerate(each.shape))
-        )
+        Port(name=each.name, dtype=_dtype(each.type), shape=tuple(_axes(each.name, each.shape)))
         for each in session.get_inputs()
     )
     if samples is None:
@@ -64,5 +63,7 @@ def _dtype(kind: str) -> str:
     return {"float": "float32", "double": "float64"}.get(name, name)
 
 
-def _place(size: int | str | None, axis: int) -> int | str:
-    return size if isinstance(size, int) else size or f"axis{axis}"
+def _axes(name: str, shape: Sequence[int | str | None]) -> Iterator[int | str]:
+    """The sizes; an axis that is free and has no name is the batch where it is the first, else the input's own."""
+    for axis, size in enumerate(shape):
+        yield size or ("batch" if axis == 0 else f"{name}.axis{axis}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from suffice.form.description import Form, Port
@@ -34,8 +35,9 @@ class Subject:
     @property
     def form(self) -> Form:
         """The model as it is."""
-        backend = "onnx_runtime" if self.target.endswith(".onnx") else "eager"
-        return Form(backend=backend, file=self.target, inputs=self.inputs)
+        if self.target.endswith(".onnx"):  # it is opened from another folder
+            return Form(backend="onnx_runtime", file=str(Path(self.target).resolve()), inputs=self.inputs)
+        return Form(backend="eager", file=self.target, inputs=self.inputs)
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Subject:

@@ -47,9 +47,9 @@ class Times:
 
 
 def by_turns(
-    workers: Mapping[str, Worker], size: int, *, rounds: int, rng: Random, slice_s: float = SLICE_S
+    workers: Mapping[str, Worker], size: int, *, rounds: int, rng: Random, fewest: int = FEWEST_CALLS
 ) -> dict[str, Times]:
-    """Time calls with `size` samples of each, round by round.
+    """Time calls with `size` samples of each, round by round; a slice has `fewest` calls at least.
 
     Raises:
         WorkerError: if one of them fails.
@@ -57,7 +57,7 @@ def by_turns(
     found = {name: Times() for name in workers}
     for _ in range(rounds):
         for name in rng.sample(list(workers), len(workers)):
-            told = workers[name].call("suffice.form.calls:time_calls", size, slice_s, fewest=FEWEST_CALLS)
+            told = workers[name].call("suffice.form.calls:time_calls", size, SLICE_S, fewest=fewest)
             found[name].slices.append(told["calls"])
             found[name].processor_s.append(told["processor_s"])
     return found

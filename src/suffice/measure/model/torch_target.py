@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,43 +13,63 @@ import torch
 
 from suffice.errors import ModelError
 from suffice.form.description import Port
-from suffice.form.samples import Batch, write_samples
+from suffice.form.samples import MOST_SAMPLES, Batch, write_samples
 from suffice.form.target import load_target
 from suffice.form.tensors import flat
 from suffice.measure.model.subject import Subject
 from suffice.records import as_json
 
 
-def inspect_module(kept: dict[str, Any], target: str, folder: str, *, trust: bool, quality: str | None) -> Any:
+def inspect_module(
+    kept: dict[str, Any],  # noqa: ARG001 - a worker's functions share their first argument
+    target: str,
+    folder: str,
+    *,
+    quality: str | None,
+    trust: bool = False,
+    samples: str | None = None,
+) -> Any:
     """Load a PyTorch target, write its samples below `folder`, and tell what it is, as JSON.
 
     Raises:
         ModelError: if the target is not what it must be, its samples don't fit it, or it gives no finite answer.
     """
-    loaded = load_target(target, trust=trust)
-    kept["loaded"] = loaded
-    batches = list(_batches(loaded.samples, len(loaded.example_inputs)))
+    loaded = load_target(target, trust=trust, samples=samples)
+    ports = _ports(loaded.module, loaded.example_inputs, loaded.dynamic)
+    batches = list(_batches(loaded.samples, ports))
     if not batches:
         batches = [Batch(inputs=tuple(each.numpy() for each in loaded.example_inputs), labels=None)]
     with torch.inference_mode():
-        _require_steady([flat(loaded.module(*loaded.example_inputs)) for _ in range(2)], target)
+        answers = [flat(loaded.module(*loaded.example_inputs)) for _ in range(2)]
+    _require_steady(answers, target)
     counts = write_samples(Path(folder), batches)
     labels = [each.labels for each in batches if each.labels is not None]
-    judge = "function" if callable(loaded.quality) else quality or loaded.quality
+    usual = _usual_quality(answers[0][0], labels)
+    judge = quality or ("function" if callable(loaded.quality) else loaded.quality) or usual
     parameters = list(loaded.module.parameters())
     subject = Subject(
         target=target,
         parameters=sum(each.numel() for each in parameters),
         weight_bytes=sum(each.numel() * each.element_size() for each in parameters),
-        inputs=_ports(loaded.module, loaded.example_inputs, loaded.dynamic),
+        inputs=ports,
         bounds=loaded.bounds,
-        quality=judge or ("accuracy" if labels and are_classes(labels) else "agreement"),
+        quality=judge,
         samples=counts,
-        chance=chance_of(labels) if labels and are_classes(labels) else None,
+        chance=chance_of(labels) if usual == "accuracy" else None,
         fine_tune=loaded.fine_tune is not None,
         stacks=dict(_stacks(loaded.module)),
     )
     return as_json(subject)
+
+
+def _usual_quality(answer: torch.Tensor, labels: Sequence[Any]) -> str:
+    """Accuracy where labels name classes and the answer has an output for each, the error where they are numbers."""
+    if not labels:
+        return "agreement"
+    if are_classes(labels) and answer.dim() == 2 and answer.shape[-1] > 1:
+        return "accuracy"
+    same = all(each[:1].size * len(answer) == answer.numel() for each in labels)
+    return "error" if same and answer.is_floating_point() else "agreement"
 
 
 def _stacks(module: torch.nn.Module) -> Iterator[tuple[str, int]]:
@@ -60,20 +81,23 @@ def _stacks(module: torch.nn.Module) -> Iterator[tuple[str, int]]:
                 yield path, len(each)
 
 
-def _batches(samples: Any, inputs: int) -> Iterator[Any]:
-    """Whatever the factory gave as samples, batch by batch."""
+def _batches(samples: Any, ports: Sequence[Port]) -> Iterator[Batch]:
+    """Whatever the factory gave as samples, batch by batch, in the formats that the model takes."""
     if samples is None:
         return
-    whole = hasattr(samples, "shape") or _is_pair(samples, inputs)
+    whole, count = hasattr(samples, "shape") or _is_pair(samples, len(ports)), 0
     for each in [samples] if whole else samples:
-        given, labels = each if _is_pair(each, inputs) else (each, None)
-        arrays = tuple(_array(one) for one in (given if isinstance(given, tuple | list) else (given,)))
-        if len(arrays) != inputs:
-            raise ModelError(f"the model takes {inputs} inputs, its samples have {len(arrays)}")
-        for one in arrays:
-            if one.dtype.kind == "f" and not _finite(one):
-                raise ModelError("the samples hold values that are not finite")
-        yield Batch(inputs=arrays, labels=None if labels is None else _array(labels))
+        given, labels = each if _is_pair(each, len(ports)) else (each, None)
+        arrays = tuple(map(_array, given if isinstance(given, tuple | list) else (given,)))
+        if len(arrays) != len(ports):
+            raise ModelError(f"the model takes {len(ports)} inputs, its samples have {len(arrays)}")
+        if not all(np.isfinite(one).all() for one in arrays if one.dtype.kind == "f"):
+            raise ModelError("the samples hold values that are not finite")
+        cast = tuple(one.astype(port.dtype, copy=False) for one, port in zip(arrays, ports, strict=True))
+        yield Batch(inputs=cast, labels=None if labels is None else _array(labels))
+        count += len(cast[0])
+        if count >= MOST_SAMPLES:
+            return
 
 
 def _is_pair(samples: Any, inputs: int) -> bool:
@@ -86,11 +110,9 @@ def _is_pair(samples: Any, inputs: int) -> bool:
 
 
 def _array(given: Any) -> Any:
-    return given.numpy(force=True) if hasattr(given, "numpy") else np.asarray(given)
-
-
-def _finite(array: Any) -> bool:
-    return bool(np.isfinite(array).all())
+    if isinstance(given, torch.Tensor):
+        return (given.float() if given.dtype is torch.bfloat16 else given).numpy(force=True)
+    return np.asarray(given)
 
 
 def _require_steady(answers: Sequence[Sequence[Any]], target: str) -> None:
@@ -108,7 +130,9 @@ def _require_steady(answers: Sequence[Sequence[Any]], target: str) -> None:
 
 
 def _ports(module: Any, inputs: Sequence[Any], dynamic: Sequence[Mapping[int, str]]) -> tuple[Port, ...]:
-    names = [name for name in inspect.signature(module.forward).parameters if name not in {"args", "kwargs"}]
+    names: list[str] = []
+    with contextlib.suppress(ValueError):  # a TorchScript's has none
+        names = [name for name in inspect.signature(module.forward).parameters if name not in {"args", "kwargs"}]
     names = names if len(names) >= len(inputs) else [f"input{number}" for number in range(len(inputs))]
     return tuple(
         Port(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from suffice.errors import ModelError
-from suffice.form.description import Form
+from suffice.form.description import Form, files_of
 from suffice.measure.model.subject import Subject
 from suffice.measure.model.timing import Times, by_turns, ratio
 from suffice.prove.model.quality import value_of
@@ -20,7 +20,6 @@ from suffice.records import Change, Figure, measured
 from suffice.run.worker import Worker, WorkerError
 
 ORIGINAL = "original"
-NOT_THE_FORM = frozenset({"output.txt", "prepared.onnx"})
 TOGETHER, ALONE = 32, 8
 """Samples a call when all are answered, and how many are answered one by one as well."""
 
@@ -39,7 +38,10 @@ class Limits:
 
 @dataclass(kw_only=True, slots=True)
 class Made:
-    """A form in a folder, and what was measured of it; `medians` are seconds of a call by the batch's size."""
+    """A form in a folder, and what was measured of it, by the batch's size.
+
+    `medians` are seconds of a call, `ratios` the original's time over its own, by turns.
+    """
 
     name: str
     folder: Path
@@ -47,6 +49,7 @@ class Made:
     facts: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
     medians: dict[int, float] = field(default_factory=dict)
+    ratios: dict[int, float] = field(default_factory=dict)
     spent_s: float = 0.0
 
     @property
@@ -55,10 +58,9 @@ class Made:
         return Form.read(self.folder)
 
     def sizes(self, batches: Sequence[int]) -> list[int]:
-        """Those of the batch sizes that it takes."""
-        form = self.form
-        free = any(isinstance(each, str) for port in form.inputs for each in port.shape)
-        return list(batches) if free else [1]
+        """Those of the batch sizes that it takes, or the one that is fixed in it."""
+        fixed = self.form.inputs[0].shape[0]
+        return [fixed] if isinstance(fixed, int) else list(batches)
 
     def answers(self, split: str) -> Path:
         """Where its answers to a part of the samples are written."""
@@ -76,12 +78,12 @@ class Forms:
         limits: Limits,
         *,
         bill: Bill,
-        trust: bool = False,
+        loading: Mapping[str, Any],
     ) -> None:
         """Open the original, which has a worker as long as this lives.
 
         `folder` has the subject's `samples`; `bill` tells a call's energy and carbon by its seconds on the clock and on
-        the processor, and the bytes of its process.
+        the processor, and the bytes of its process; `loading` is what `load_target` takes beside the target.
 
         Raises:
             ModelError: if it can't be opened.
@@ -92,23 +94,40 @@ class Forms:
         self.environment = environment
         self.limits = limits
         self.bill = bill
-        self.trust = trust
         self.scores: dict[tuple[str, str], list[float]] = {}
         self.original = Made(name=ORIGINAL, folder=self.new_folder(ORIGINAL))
-        replace(subject.form, settings={"trust": trust}).write(self.original.folder)
+        replace(subject.form, settings=loading).write(self.original.folder)
         self.original.figures["size_bytes"] = measured(float(subject.weight_bytes), "B")
-        self.stack = ExitStack()
+        self.plain: Worker | None = None
         try:
-            self.plain = self.stack.enter_context(self.open(self.original))
+            self.wake()
             for split in ("search", "held-out"):
-                self.score(self.plain, self.original, split)
+                self._answer(self.worker, self.original, split)
+                self.score(self.worker, self.original, split)
         except WorkerError as error:
-            self.stack.close()
+            self.close()
             raise ModelError(f"the model as it is can't be judged: {error}") from error
+
+    @property
+    def worker(self) -> Worker:
+        """The original's."""
+        if self.plain is None:
+            raise WorkerError("the original is not open")
+        return self.plain
+
+    def wake(self) -> None:
+        """Open the original, unless it is.
+
+        Raises:
+            WorkerError: if it can't be opened.
+        """
+        if self.plain is None or self.plain.ended:
+            self.plain = self.open(self.original)
 
     def close(self) -> None:
         """End the original's worker."""
-        self.stack.close()
+        if self.plain is not None:
+            self.plain.close()
 
     def new_folder(self, name: str) -> Path:
         """An empty folder for a form."""
@@ -130,7 +149,7 @@ class Forms:
             folders = {"source": source.folder, "folder": made.folder, "samples": self.samples}
             named = {name: str(folder) for name, folder in folders.items()}
             worker.call("suffice.change.models:build_form", change.id, dict(change.settings), **named)
-        sizes = [each.stat().st_size for each in made.folder.iterdir() if each.name not in NOT_THE_FORM]
+        sizes = [each.stat().st_size for each in files_of(made.folder)]
         made.figures["size_bytes"] = measured(float(sum(sizes)), "B")
 
     def open(self, made: Made) -> Worker:
@@ -139,16 +158,18 @@ class Forms:
         Raises:
             WorkerError: if it can't be opened.
         """
-        worker = Worker(made.folder, environment=self.environment, limit_s=self.limits.seconds)
+        limits = self.limits
+        most = math.inf if made is self.original else limits.memory_bytes
+        worker = Worker(made.folder, environment=self.environment, limit_s=limits.seconds, limit_bytes=most)
         try:
             folders = str(made.folder), str(self.samples)
-            facts = worker.call("suffice.form.calls:open_here", *folders, threads=self.limits.threads)
+            facts = worker.call("suffice.form.calls:open_here", *folders, threads=limits.threads)
         except BaseException:
             worker.close()
             raise
-        made.facts |= {name: value for name, value in facts.items() if not name.endswith("_s")}
-        for name in ("load_s", "first_s"):
-            made.figures[name] = measured(facts[name], "s")
+        for name, unit in (("load_s", "s"), ("first_s", "s"), ("memory_bytes", "B")):
+            made.figures[name] = measured(float(facts.pop(name)), unit)
+        made.facts |= facts
         return worker
 
     def distances(self, worker: Worker, made: Made) -> dict[str, dict[str, Any]]:
@@ -164,42 +185,59 @@ class Forms:
         }
 
     def score(self, worker: Worker, made: Made, split: str) -> list[float]:
-        """Its scores on a part of the samples."""
-        if self.subject.quality == "function":
-            function, judge, named = "function_scores", self.subject.target, dict[str, Any](trust=self.trust)
+        """Its scores on a part of the samples, where it has answered the search's before.
+
+        Raises:
+            WorkerError: if it can't be judged.
+        """
+        quality, named = self.subject.quality, {}
+        if quality == "function":
+            function, judge = "function_scores", self.subject.target
         else:
-            self._answer(worker, made, split)
+            if split != "search":
+                self._answer(worker, made, split)
             named = {"answers": str(made.answers(split)), "reference": str(self.original.answers(split))}
-            function, judge = "scores", self.subject.quality
+            function, judge = "scores", quality
         found = worker.call(f"suffice.prove.model.scoring:{function}", judge, str(self.samples), split, **named)
+        if not found or not all(map(math.isfinite, found)):
+            raise WorkerError(f"its {quality} on the {split} samples is not a finite number")
         self.scores[made.name, split] = [float(each) for each in found]
         name = "quality" if split == "search" else "held_out_quality"
-        made.figures[name] = value_of(self.subject.quality, self.scores[made.name, split])
+        made.figures[name] = value_of(quality, self.scores[made.name, split])
         return self.scores[made.name, split]
 
     def time(self, worker: Worker, made: Made, batches: Sequence[int], *, rounds: int, rng: Random) -> None:
         """Its calls, by turns with the original's."""
-        both = {ORIGINAL: self.plain, made.name: worker}
-        found = {size: by_turns(both, size, rounds=rounds, rng=rng) for size in made.sizes(batches)}
-        for name, each in ((ORIGINAL, self.original), (made.name, made)):
-            _note_times(each, {size: times[name] for size, times in found.items()})
+        both = {ORIGINAL: self.worker, made.name: worker}
+        found = {size: by_turns(both, size, rounds=rounds, rng=rng) for size in self.common_sizes(made, batches)}
+        self.note(made, {size: times[made.name] for size, times in found.items()})
         gains = {size: ratio(times[ORIGINAL], times[made.name], rng) for size, times in found.items()}
-        made.figures["speedup"] = gains[1]
+        made.ratios |= {size: gain.value for size, gain in gains.items()}
+        if made is not self.original:
+            self.note_gains(made, gains)
+
+    def common_sizes(self, made: Made, batches: Sequence[int]) -> list[int]:
+        """The batch sizes that it and the original take."""
+        return [size for size in made.sizes(batches) if size in self.original.sizes([*batches, size])]
+
+    @staticmethod
+    def note_gains(made: Made, gains: Mapping[int, Figure]) -> None:
+        """How much faster it is than the original with the smallest batch, and with the largest."""
+        made.figures["speedup"] = gains[min(gains)]
         if len(gains) > 1:
             made.figures["throughput_gain"] = gains[max(gains)]
-        held = float(worker.call("suffice.form.calls:peak_bytes"))
-        made.figures["memory_bytes"] = measured(held, "B")
-        made.figures |= self.bill(made.medians[1], found[1][made.name].processor_s_per_call, held)
+
+    def note(self, made: Made, times: Mapping[int, Times]) -> None:
+        """The figures of its calls; the smallest batch is the latency's."""
+        made.medians |= {size: statistics.median(each.calls) for size, each in times.items()}
+        one = times[min(times)]
+        for share in (0.5, 0.95, 0.99):
+            made.figures[f"latency_p{share * 100:.0f}_s"] = one.latency(share)
+        size = min(made.medians, key=lambda each: made.medians[each] / each)
+        method = f"{size} samples a call, one call at a time"
+        made.figures["throughput_per_s"] = measured(size / made.medians[size], "1/s", method=method)
+        held = made.figures["memory_bytes"].value
+        made.figures |= self.bill(statistics.median(one.calls), one.processor_s_per_call, held)
 
     def _answer(self, worker: Worker, made: Made, split: str) -> None:
-        size = TOGETHER if made.sizes([1, 2]) != [1] else 1
-        worker.call("suffice.form.calls:answer", str(self.samples), split, str(made.answers(split)), batch=size)
-
-
-def _note_times(made: Made, times: Mapping[int, Times]) -> None:
-    made.medians |= {size: statistics.median(each.calls) for size, each in times.items()}
-    for share in (0.5, 0.95, 0.99):
-        made.figures[f"latency_p{share * 100:.0f}_s"] = times[1].latency(share)
-    size = min(made.medians, key=lambda each: made.medians[each] / each)
-    method = f"{size} samples a call, one call at a time"
-    made.figures["throughput_per_s"] = measured(size / made.medians[size], "1/s", method=method)
+        worker.call("suffice.form.calls:answer", str(self.samples), split, str(made.answers(split)), batch=TOGETHER)

@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from suffice.errors import ModelError
+from suffice.form.calls import answers
 from suffice.form.samples import Batch, in_batches, read_samples
+from suffice.prove.model.quality import FEWEST_IN_BLOCK
 
-BLOCKS, FEWEST_IN_BLOCK = 40, 4
+BLOCKS = 20
 
 Array = Any
 
@@ -45,14 +47,19 @@ def scores(
     found: list[float] = []
     with np.load(answers, allow_pickle=False) as ours, np.load(reference, allow_pickle=False) as original:
         for number, group in enumerate(read_samples(Path(samples), split)):
-            judged = judge(ours[f"{number}.0"], original[f"{number}.0"], group)
-            found += np.asarray(judged, dtype=float).tolist()
+            judged = np.asarray(judge(ours[f"{number}.0"], original[f"{number}.0"], group), dtype=float)
+            if not np.isfinite(judged).all():
+                raise ModelError(f"its {quality} is not finite for every sample")
+            found += judged.tolist()
     return found
 
 
 def distances(kept: dict[str, Any], answers: str, reference: str) -> dict[str, float]:  # noqa: ARG001 - as above
-    """How far a form's answers are from the original's: the worst cosine, the largest error in the original's scale."""
-    worst, largest, finite = 1.0, 0.0, True
+    """How far a form's answers are from the original's.
+
+    The worst `cosine`, the largest `error` in the original's scale, and how many times the `length` is the other's.
+    """
+    worst, largest, length, finite = 1.0, 0.0, 1.0, True
     with np.load(answers, allow_pickle=False) as ours, np.load(reference, allow_pickle=False) as original:
         if set(ours.files) != set(original.files):
             raise ModelError(f"the form gives {len(ours.files)} outputs, the original {len(original.files)}")
@@ -63,23 +70,27 @@ def distances(kept: dict[str, Any], answers: str, reference: str) -> dict[str, f
             finite &= bool(np.isfinite(ours_).all())
             worst = min(worst, float(_cosines(ours_, theirs).min()))
             scale = float(np.abs(theirs).max()) or 1.0
+            norms = [float(np.linalg.norm(each.astype(float))) for each in (ours_, theirs)]
+            length = max(length, max(norms) / min(norms) if min(norms) else 1.0)
             largest = max(largest, float(np.abs(ours_.astype(float) - theirs).max()) / scale)
-    return {"cosine": worst, "error": largest, "finite": float(finite)}
+    return {"cosine": worst, "error": largest, "length": length, "finite": float(finite)}
 
 
-def function_scores(kept: dict[str, Any], target: str, samples: str, split: str, *, trust: bool) -> list[float]:
+def function_scores(kept: dict[str, Any], target: str, samples: str, split: str) -> list[float]:
     """What the user's function says of the form that this worker has opened, block by block of the samples."""
     import torch  # noqa: PLC0415 - the other qualities do without
 
     from suffice.form.target import load_target  # noqa: PLC0415 - as above
 
-    judge = load_target(target, trust=trust).quality
+    judge = load_target(target).quality
     if not callable(judge):
         raise ModelError(f"{target} has no function for its quality any more")
 
     def model(*inputs: Any) -> Any:
-        found = [torch.from_numpy(each) for each in kept["session"]([each.numpy(force=True) for each in inputs])]
-        return found[0] if len(found) == 1 else tuple(found)
+        asked = Batch(inputs=tuple(each.numpy(force=True) for each in inputs), labels=None)
+        found = answers(kept["session"], asked, len(asked), fixed=kept["batch"])
+        tensors = tuple(torch.from_numpy(each) for each in found.values())
+        return tensors[0] if len(tensors) == 1 else tensors
 
     return [
         float(judge(model, (_inputs(block), _labels(block)))) for block in _blocks(read_samples(Path(samples), split))
@@ -121,16 +132,31 @@ def _cosines(ours: Array, theirs: Array) -> Array:
     return np.divide((first * second).sum(axis=1), norms, out=both_zero, where=norms > 0)
 
 
+def _classes(outputs: Array) -> Array:
+    """The place of the largest output."""
+    if outputs.ndim < 2 or outputs.shape[-1] < 2:
+        raise ModelError(f"classes need an output each on the last axis, found the shape {outputs.shape}")
+    return outputs.argmax(axis=-1)
+
+
 def _accuracy(ours: Array, theirs: Array, group: Batch) -> Array:  # noqa: ARG001 - judges share one signature
-    return _by_sample(ours.argmax(axis=-1) == _labels_of(group))
+    named, labels = _classes(ours), _labels_of(group)
+    if labels.size != named.size:
+        raise ModelError(f"labels of the shape {labels.shape} don't fit classes of the shape {named.shape}")
+    return _by_sample(named == labels.reshape(named.shape))
 
 
 def _agreement(ours: Array, theirs: Array, group: Batch) -> Array:  # noqa: ARG001 - as above
-    return _by_sample(ours == theirs) if ours.dtype.kind in "iub" else _cosines(ours, theirs)
+    if ours.dtype.kind in "iub":
+        return _by_sample(ours == theirs)
+    if theirs[:1].size > 1:
+        return _cosines(ours, theirs)
+    spread = float(theirs.std()) or 1.0
+    return 1 - np.minimum(1.0, _by_sample(np.abs(ours.astype(float) - theirs)) / spread)
 
 
 def _same_class(ours: Array, theirs: Array, group: Batch) -> Array:  # noqa: ARG001 - as above
-    return _by_sample(ours.argmax(axis=-1) == theirs.argmax(axis=-1))
+    return _by_sample(_classes(ours) == _classes(theirs))
 
 
 def _neighbours(ours: Array, theirs: Array, group: Batch) -> Array:  # noqa: ARG001 - as above
@@ -149,10 +175,12 @@ def _perplexity(ours: Array, theirs: Array, group: Batch) -> Array:  # noqa: ARG
     labels = group.labels
     if labels is None:
         ours, labels = ours[:, :-1], group.inputs[0][:, 1:]
+    counted = labels >= 0  # a label below zero means that nothing is asked there
     shifted = ours.astype(float) - ours.max(axis=-1, keepdims=True)
     logs = np.log(np.exp(shifted).sum(axis=-1))
-    chosen = np.take_along_axis(shifted, labels[..., None].astype(int), axis=-1)[..., 0]
-    return _by_sample(chosen - logs)
+    chosen = np.take_along_axis(shifted, np.where(counted, labels, 0)[..., None].astype(int), axis=-1)[..., 0]
+    told = np.where(counted, chosen - logs, 0.0).reshape(len(labels), -1)
+    return told.sum(axis=1) / np.maximum(1, counted.reshape(len(labels), -1).sum(axis=1))
 
 
 def _error(ours: Array, theirs: Array, group: Batch) -> Array:  # noqa: ARG001 - as above

@@ -16,15 +16,17 @@ from typing import Any
 
 from suffice.change.models import EXPORT, ORDER, STRUCTURES, change_of, technique
 from suffice.errors import ModelError
-from suffice.measure.model.timing import by_turns, fastest, ratio
+from suffice.form.bundle import SAMPLE
+from suffice.measure.model.timing import TIE, by_turns, fastest, ratio
 from suffice.prove.model.forms import ORIGINAL, Forms, Made
-from suffice.prove.model.quality import Bar, judge, value_of
+from suffice.prove.model.quality import CONFIDENCE, Bar, judge, value_of
 from suffice.records import Change, FormTrial, Judgement, Outcome, Risk
 from suffice.run.worker import WorkerError
 
-ROUNDS, LAST_ROUNDS = 6, 20
+ROUNDS, LAST_ROUNDS, LAST_CALLS = 6, 20, 10
 LEAST_GAIN = 1.03
 LEAST_COSINE = 0.9
+MOST_STRETCHED = 1.25
 MOST_ROUNDING = 1e-3
 BY_FIGURE = {"energy": "energy_j", "size": "size_bytes", "memory": "memory_bytes"}
 """What is told by one figure, and not by the time of calls."""
@@ -80,6 +82,9 @@ class ModelTrials:
             ModelError: if it is no better than chance.
         """
         subject, made = self.forms.subject, self.forms.original
+        held_out = self.forms.scores[ORIGINAL, "held-out"]
+        if judge(subject.quality, held_out, held_out, self.terms.bar).met is False:
+            raise ModelError(f"the model as it is misses the floor: {self._judge(held_out, 'held-out').reason}")
         quality = value_of(subject.quality, [score for each in self.forms.scores.values() for score in each])
         if subject.quality == "accuracy" and subject.chance is not None and (quality.low or 0.0) <= subject.chance:
             raise ModelError(
@@ -87,9 +92,10 @@ class ModelTrials:
                 f"frequent label ({subject.chance:.3f})",
                 hint="is it trained, and are the labels its own? Where labels are that uneven, give a quality function",
             )
-        self.forms.time(self.forms.plain, made, self.terms.batches, rounds=ROUNDS, rng=self.rng)
-        del made.figures["speedup"]
-        made.figures.pop("throughput_gain", None)
+        try:
+            self.forms.time(self.forms.worker, made, self.terms.batches, rounds=ROUNDS, rng=self.rng)
+        except WorkerError as error:
+            raise ModelError(f"the model as it is can't be timed: {error}") from error
         return _trial(made, Outcome.KEPT, "what the others are compared with")
 
     def each(self) -> Iterator[FormTrial]:
@@ -171,7 +177,7 @@ class ModelTrials:
 
     def _wrong(self, told: dict[str, dict[str, Any]], source: Made, made: Made) -> str | None:
         """What its answers show: it is another model, or an exact form rounds too much, or nothing has changed."""
-        exact = all(change.risk is Risk.EXACT for change in made.changes)
+        exact = _is_exact(made.changes)
         may_differ = self.forms.subject.quality == "function" or any(
             each.risk is Risk.SEMANTIC for each in made.changes
         )
@@ -182,6 +188,8 @@ class ModelTrials:
                 return (
                     f"it is another model: the cosine of its answers with the original's is {each['cosine']:.2f}{how}"
                 )
+            if each["length"] > MOST_STRETCHED and not may_differ:
+                return f"it is another model: its answers are {each['length']:.2g} times as large, or small{how}"
             if exact and each["error"] > MOST_ROUNDING:
                 return f"its answers differ by {each['error']:.2g} of the largest{how}, which is more than rounding"
         numeric = made.changes[-1].risk is Risk.NUMERIC
@@ -189,53 +197,81 @@ class ModelTrials:
             return f"it changed nothing: its answers are those of {source.name}, bit by bit"
         return None
 
-    def _judge(self, scores: Sequence[float], split: str) -> Judgement:
-        quality = self.forms.subject.quality
-        return judge(quality, scores, self.forms.scores[ORIGINAL, split], self.terms.bar)
+    def _judge(self, scores: Sequence[float], split: str, *, confidence: float = CONFIDENCE) -> Judgement:
+        original = self.forms.scores[ORIGINAL, split]
+        return judge(self.forms.subject.quality, scores, original, self.terms.bar, confidence=confidence)
 
     def _cost(self, made: Made) -> float:
-        """What is to be small."""
-        if self.terms.minimise == "throughput":
-            return min(seconds / size for size, seconds in made.medians.items())
+        """What is to be small; of times the ratio to the original's, by turns: seconds of another minute say little."""
         if self.terms.minimise in BY_FIGURE:
             figure = made.figures.get(BY_FIGURE[self.terms.minimise])
             return figure.value if figure else float("inf")
-        return made.medians[1]
+        original = self.forms.original.medians
+        seconds = {size: original[size] / made.ratios[size] for size in made.ratios}
+        if self.terms.minimise == "throughput":
+            return min(second / size for size, second in seconds.items())
+        return seconds[min(seconds)]
 
     def choose(self) -> str:
-        """The form with the least cost that keeps the floor on samples that nobody has seen; the simplest of a tie."""
+        """The form with the least cost that keeps the floor on samples that nobody has seen; the simplest of a tie.
+
+        Each further form that is judged by the same samples has half of the error probability of the one before.
+        """
+        self.forms.wake()
+        error_probability = (1 - CONFIDENCE) / 2
         while True:
             best = min(map(self._cost, self.good.values()))
             near = [each for each in self.good.values() if self._cost(each) <= best * WORTH_CONFIRMING]
-            made = self.good[self._confirmed(sorted(near, key=self._cost)[:MOST_CONFIRMED])]
+            made = self._confirmed(sorted(near, key=self._cost)[:MOST_CONFIRMED])
             if made is self.forms.original:
                 return ORIGINAL
-            with self.forms.open(made) as worker:
-                judgement = self._judge(self.forms.score(worker, made, "held-out"), "held-out")
-                if judgement.met:
-                    self.told[made.name] = judgement.reason
-                    worker.call("suffice.form.calls:write_sample", str(made.folder / "sample.npz"))
-                    self.say(f"{made.name}: {judgement.reason}, held out")
-                    return made.name
+            try:
+                judgement = self._held_out(made, 1 - error_probability)
+            except WorkerError as error:
+                judgement = Judgement(met=False, reason=str(error))
+            if judgement.met:
+                self.told[made.name] = judgement.reason
+                self.say(f"{made.name}: {judgement.reason}, held out")
+                return made.name
+            error_probability /= 2
             self.refused.append((made.name, f"held out: {judgement.reason}"))
             del self.good[made.name]
 
-    def _confirmed(self, near: Sequence[Made]) -> str:
-        """The best of them, all timed by turns with the original."""
-        if self.terms.minimise in BY_FIGURE:
-            return near[0].name
-        size = 1 if self.terms.minimise == "latency" else max(self.terms.batches)
-        fitting = [made for made in near if size in made.sizes(self.terms.batches) and made is not self.forms.original]
-        if not fitting:
-            return ORIGINAL
+    def _held_out(self, made: Made, confidence: float) -> Judgement:
+        """Whether it keeps the floor at the end; one that gives the original's very scores by exact means does."""
+        with self.forms.open(made) as worker:
+            scores = self.forms.score(worker, made, "held-out")
+            worker.call("suffice.form.calls:write_sample", str(made.folder / SAMPLE))
+        if _is_exact(made.changes) and scores == self.forms.scores[ORIGINAL, "held-out"]:
+            return Judgement(
+                met=True, reason=f"the original's scores on {len(scores)} samples, its answers but rounded"
+            )
+        return self._judge(scores, "held-out", confidence=confidence)
+
+    def _confirmed(self, near: Sequence[Made]) -> Made:
+        """The best of them, all timed by turns with the original; of a tie the one that alters the numbers least."""
+        fitting = [made for made in near if made is not self.forms.original]
+        if self.terms.minimise in BY_FIGURE or not fitting:
+            tied = [made for made in near if self._cost(made) <= self._cost(near[0]) * (1 + TIE)]
+            return min(tied, key=_simplicity)
+        sizes = self.forms.common_sizes(fitting[0], self.terms.batches)
+        size = min(sizes) if self.terms.minimise == "latency" else max(sizes)
+        fitting = [made for made in fitting if size in made.sizes(self.terms.batches)]
         with ExitStack() as stack:
             workers = {made.name: stack.enter_context(self.forms.open(made)) for made in fitting}
             self.say(f"timing the best {len(workers)} and the original by turns")
-            times = by_turns({ORIGINAL: self.forms.plain, **workers}, size, rounds=LAST_ROUNDS, rng=self.rng)
-        for name in workers:
-            gain = ratio(times[ORIGINAL], times[name], self.rng)
-            self.good[name].figures["speedup" if size == 1 else "throughput_gain"] = gain
-        return fastest(times, sorted(times, key=lambda name: len(self.good[name].changes)))
+            both = {ORIGINAL: self.forms.worker, **workers}
+            times = by_turns(both, size, rounds=LAST_ROUNDS, fewest=LAST_CALLS, rng=self.rng)
+        for made in fitting:
+            gain = ratio(times[ORIGINAL], times[made.name], self.rng)
+            made.ratios[size] = gain.value
+            if size == min(made.sizes(self.terms.batches)):
+                made.figures["speedup"] = gain
+                self.forms.note(made, {size: times[made.name]})
+            else:
+                made.figures["throughput_gain"] = gain
+        order = sorted((*fitting, self.forms.original), key=_simplicity)
+        return self.good[fastest(times, [made.name for made in order])]
 
     def latest(self, trial: FormTrial) -> FormTrial:
         """The trial with what was found of its form since; refused where it missed the floor at the end."""
@@ -244,6 +280,15 @@ class ModelTrials:
             return _trial(made, trial.outcome, self.told.get(trial.name, trial.reason))
         late = [reason for name, reason in self.refused if name == trial.name]
         return replace(trial, outcome=Outcome.REFUSED, reason=late[-1]) if late else trial
+
+
+def _is_exact(changes: Sequence[Change]) -> bool:
+    return all(change.risk is Risk.EXACT for change in changes)
+
+
+def _simplicity(made: Made) -> tuple[bool, int]:
+    """The less it alters and the fewer changes it took, the simpler."""
+    return (not _is_exact(made.changes), len(made.changes))
 
 
 def _trial(made: Made, outcome: Outcome, reason: str) -> FormTrial:

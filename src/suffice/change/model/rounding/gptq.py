@@ -2,8 +2,8 @@
 
 Inputs are taken one after the other. What rounding one of them changes in the outputs is made good by the inputs that
 are still to come, as far as they are correlated with it on the samples: `H` = the mean of x xᵀ, its inverse's Cholesky
-factor tells how much of the error each of them takes. A diagonal of `DAMPING` of the mean keeps it invertible; an input
-that is always zero is left out.
+factor tells how much of the error each of them takes. A diagonal of `DAMPING` of the mean keeps it invertible, also
+where an input is always zero.
 
 Source: GPTQ, arXiv 2210.17323, algorithm 1, in float64 and without its blocks, which are for GPUs.
 """
