@@ -66,8 +66,7 @@ def improve_model(
     machine, environment = this_machine(), _environment(limits.threads)
     with tempfile.TemporaryDirectory(prefix="model-", dir=_place(home)) as place, ExitStack() as stack:
         say("looking at the model and its samples")
-        subject = _subject(target, Path(place), environment, limits)
-        subject = replace(subject, fine_tune_steps=terms.fine_tune_steps)
+        subject = _subject(target, Path(place), environment, limits, terms)
         bill = partial(bill_of_call, machine=machine, place=find_place(goal))
         forms = Forms(subject, Path(place), environment, limits, bill=bill, loading=target.loading)
         stack.callback(forms.close)
@@ -131,7 +130,9 @@ def _environment(threads: int) -> Mapping[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
 
 
-def _subject(target: ModelTarget, folder: Path, environment: Mapping[str, str], limits: Limits) -> Subject:
+def _subject(
+    target: ModelTarget, folder: Path, environment: Mapping[str, str], limits: Limits, terms: ModelTerms
+) -> Subject:
     place = folder / "look"
     place.mkdir()
     samples = folder / "samples"
@@ -156,4 +157,4 @@ def _subject(target: ModelTarget, folder: Path, environment: Mapping[str, str], 
                 )
         except WorkerError as error:
             raise ModelError(str(error)) from error
-    return Subject.from_json(told)
+    return replace(Subject.from_json(told), fine_tune_steps=terms.fine_tune_steps)
