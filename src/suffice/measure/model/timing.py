@@ -6,9 +6,10 @@ What else the machine does hits all of them alike that way; a ratio is that of t
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from suffice.records import Figure, measured
 from suffice.run.worker import Worker
@@ -76,8 +77,8 @@ def ratio(slow: Times, fast: Times, rng: Random) -> Figure:
     return measured(value, "x", low=min(low, value), high=max(high, value), method=method)
 
 
-def fastest(times: Mapping[str, Times], order: Sequence[str]) -> str:
-    """The quickest form; of those within a tie of it the first in `order`, the simplest."""
+def fastest(times: Mapping[str, Times], simplicity: Mapping[str, Any]) -> str:
+    """The quickest form; of those within a tie of it the simplest (the least), and of the simplest the quickest."""
     medians = {name: statistics.median(each.calls) for name, each in times.items()}
-    best = min(medians.values())
-    return next(name for name in order if medians.get(name, float("inf")) <= best * (1 + TIE))
+    tied = [name for name, median in medians.items() if median <= min(medians.values()) * (1 + TIE)]
+    return min(tied, key=lambda name: (simplicity[name], medians[name]))

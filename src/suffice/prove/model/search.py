@@ -270,8 +270,8 @@ class ModelTrials:
                 self.forms.note(made, {size: times[made.name]})
             else:
                 made.figures["throughput_gain"] = gain
-        order = sorted((*fitting, self.forms.original), key=_simplicity)
-        return self.good[fastest(times, [made.name for made in order])]
+        simplicity = {made.name: _simplicity(made) for made in (*fitting, self.forms.original)}
+        return self.good[fastest(times, simplicity)]
 
     def latest(self, trial: FormTrial) -> FormTrial:
         """The trial with what was found of its form since; refused where it missed the floor at the end."""
