@@ -146,10 +146,10 @@ def fit(model, x, y, *, epochs, batch, rate):
 
 
 def digits(part):
-    """Images (n, 1, 28, 28) from 0 to 1, and labels: of every ten 5 to learn from, 4 to hand over, 1 to test."""
+    """Images (n, 1, 28, 28) from 0 to 1, and labels: of every ten 3 to learn from, 6 to hand over, 1 to test."""
     pixels, labels, _ = read_digits()
     kinds = np.random.default_rng(0).permutation(len(labels)) % 10
-    chosen = {"train": kinds < 5, "given": (kinds >= 5) & (kinds < 9), "test": kinds == 9}[part]
+    chosen = {"train": kinds < 3, "given": (kinds >= 3) & (kinds < 9), "test": kinds == 9}[part]
     return torch.tensor(pixels[chosen][:, None] / 255, dtype=torch.float32), torch.tensor(
         labels[chosen], dtype=torch.long
     )
@@ -157,7 +157,7 @@ def digits(part):
 
 def cnn():
     """Floor: half a point of accuracy."""
-    model = trained("cnn", ResNet18(), lambda model: fit(model, *digits("train"), epochs=4, batch=50, rate=2e-3))
+    model = trained("cnn", ResNet18(), lambda model: fit(model, *digits("train"), epochs=8, batch=50, rate=2e-3))
     x, y = digits("given")
     return {"model": model, "example_inputs": (x[:2],), "samples": (x, y), "quality": "accuracy"}
 

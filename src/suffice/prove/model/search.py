@@ -30,6 +30,7 @@ MOST_STRETCHED = 1.25
 MOST_ROUNDING = 1e-3
 BY_FIGURE = {"energy": "energy_j", "size": "size_bytes", "memory": "memory_bytes"}
 """What is told by one figure, and not by the time of calls."""
+FIRST_SHARE = 0.8
 WORTH_CONFIRMING, MOST_CONFIRMED = 1.15, 4
 """Forms within so much of the best, and so many of them, are timed once more, all by turns."""
 
@@ -215,10 +216,11 @@ class ModelTrials:
     def choose(self) -> str:
         """The form with the least cost that keeps the floor on samples that nobody has seen; the simplest of a tie.
 
-        Each further form that is judged by the same samples has half of the error probability of the one before.
+        The first form that is judged by the same samples has most of the error probability, each further one a part
+        of what is left.
         """
         self.forms.wake()
-        error_probability = (1 - CONFIDENCE) / 2
+        left = 1 - CONFIDENCE
         while True:
             best = min(map(self._cost, self.good.values()))
             near = [each for each in self.good.values() if self._cost(each) <= best * WORTH_CONFIRMING]
@@ -226,14 +228,14 @@ class ModelTrials:
             if made is self.forms.original:
                 return ORIGINAL
             try:
-                judgement = self._held_out(made, 1 - error_probability)
+                judgement = self._held_out(made, 1 - FIRST_SHARE * left)
             except WorkerError as error:
                 judgement = Judgement(met=False, reason=str(error))
             if judgement.met:
                 self.told[made.name] = judgement.reason
                 self.say(f"{made.name}: {judgement.reason}, held out")
                 return made.name
-            error_probability /= 2
+            left *= 1 - FIRST_SHARE
             self.refused.append((made.name, f"held out: {judgement.reason}"))
             del self.good[made.name]
 
