@@ -15,7 +15,7 @@ import file_tree
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-TRAIN = ROOT / "tests" / "jobs" / "cnn.py"
+TRAIN, TARGET = ROOT / "tests" / "jobs" / "cnn.py", ROOT / "tests" / "form" / "targets.py"
 
 
 def blocks(language):
@@ -31,9 +31,10 @@ def commands():
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """Every command that starts with `suffice`, run in order in a folder with a train.py."""
+    """Every command that starts with `suffice`, run in order in a folder with a train.py and a target.py."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copy(TRAIN, folder / "train.py")
+    shutil.copy(TARGET, folder / "target.py")
     variables = {
         **os.environ,
         "SUFFICE_HOME": str(folder / "home"),
@@ -43,8 +44,9 @@ def done(tmp_path_factory):
     results = {}
     for command in commands():
         if command.startswith("suffice "):
+            quick = "--time 20 --trials 1" if " -- " in command else "--time 1 --threads 1 --batches 1"
             results[command] = subprocess.run(
-                shlex.split(command.replace("suffice improve", "suffice improve --time 20 --trials 1")),
+                shlex.split(command.replace("suffice improve", f"suffice improve {quick}")),
                 cwd=folder,
                 env=variables,
                 capture_output=True,

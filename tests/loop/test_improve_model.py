@@ -59,6 +59,7 @@ def test_a_build_that_takes_too_much_memory_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.slow
 def test_an_operator_that_can_not_be_exported_is_told(tmp_path: Path) -> None:
     """The export's own words; no crash."""
     told = found("improve", "decomposes", tmp_path)

@@ -86,6 +86,7 @@ def test_its_own_sitecustomize(under: Run, trained: bytes, program: Path, tmp_pa
     check(run, f"1 {own / 'sitecustomize.py'}\n".encode() + trained)
 
 
+@pytest.mark.slow
 def test_a_program_that_forks(under: Run, trained: bytes, tmp_path: Path) -> None:
     """A child that forks before the loop trains on its own, and is told as a process of its own."""
     path = tmp_path / "fork.py"

@@ -131,6 +131,7 @@ def test_the_users_own_policy_wins_in_a_plans_run(measure, tmp_path):
     assert "wait-policy was not applied: you have set OMP_WAIT_POLICY=ACTIVE, and that stays" in notes
 
 
+@pytest.mark.slow
 def test_an_allocator_of_a_plan_is_in_the_job(measure, tmp_path):
     """It is preloaded into the job alone."""
     library = build_allocator(tmp_path / "env", "libtcmalloc_minimal.so.4")

@@ -81,6 +81,7 @@ for epoch in range(100):
 """
 
 
+@pytest.mark.slow
 def test_batches_of_like_length_take_the_time_of_their_samples(live: Callable[[str], Rig]) -> None:
     """A batch of four is long where one of them is: 68 % of them by chance, 25 % by length, so 2.2 times as fast."""
     rig, seen = live(TEXTS), Pairs()

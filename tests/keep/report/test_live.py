@@ -72,6 +72,7 @@ def test_a_terminal_too_low(tmp_path: Path, lines: int) -> None:
         assert "suffice ·".encode() not in terminal.raw
 
 
+@pytest.mark.slow
 def test_standard_error_in_a_file(tmp_path: Path) -> None:
     """Nothing of the line goes into a file, nor onto the terminal of the job; the report does."""
     with (tmp_path / "stderr").open("wb") as file, start(tmp_path, stderr=file) as terminal:
