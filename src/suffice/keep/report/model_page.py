@@ -19,6 +19,8 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 1000, 420, 70, 40, 20, 46
 STYLES = ("colours.css", "page.css", "model.css")
 TICKS = (1, 2, 5)
 NEAR_RIGHT = 0.7
+NAME_AT = (-8, 20, -24, 36, -40, 52)
+"""How far below their dots names stand, one after the other: neighbours would write over each other."""
 
 
 def write_model_page(search: ModelSearch, path: Path) -> None:
@@ -106,12 +108,15 @@ def _picture(search: ModelSearch, shown: Sequence[FormTrial]) -> str:
     points = " ".join(f"{across(_s(each)):.1f},{down(each.figures['quality'].value):.1f}" for each in best)
     parts.append(f'<polyline class="front" points="{points}"/>')
     in_order = sorted(shown, key=_s)
-    parts += [_dot(search, each, across(_s(each)), down, below=number % 2) for number, each in enumerate(in_order)]
+    parts += [
+        _dot(search, each, across(_s(each)), down, NAME_AT[number % len(NAME_AT)])
+        for number, each in enumerate(in_order)
+    ]
     return "".join([*parts, "</svg>"])
 
 
-def _dot(search: ModelSearch, trial: FormTrial, x: float, down: Callable[[float], float], *, below: int) -> str:
-    """A form, its name above or below: neighbours would write over each other."""
+def _dot(search: ModelSearch, trial: FormTrial, x: float, down: Callable[[float], float], beside: int) -> str:
+    """A form, and its name so much below it."""
     quality = trial.figures["quality"]
     y, (low, high) = down(quality.value), _ends(quality)
     kind = "chosen" if trial.name == search.chosen else "front-dot" if trial.front else ""
@@ -121,7 +126,7 @@ def _dot(search: ModelSearch, trial: FormTrial, x: float, down: Callable[[float]
     return (
         f'<line class="range" x1="{x:.1f}" y1="{down(low):.1f}" x2="{x:.1f}" y2="{down(high):.1f}"/>'
         f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="6"><title>{name}</title></circle>'
-        f'<text class="name" x="{x + (-10 if left else 10):.1f}" y="{y + (20 if below else -8):.1f}" '
+        f'<text class="name" x="{x + (-10 if left else 10):.1f}" y="{y + beside:.1f}" '
         f'text-anchor="{"end" if left else "start"}">{name}</text>'
     )
 
