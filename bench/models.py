@@ -36,7 +36,7 @@ from torch.nn import functional
 
 from suffice.form.backends import open_form
 from suffice.form.description import Form, sized
-from suffice.form.samples import in_batches, read_samples
+from suffice.form.samples import to_calibrate
 from suffice.form.target import load_target
 from suffice.measure.machine import this_machine
 from suffice.measure.model.subject import Subject
@@ -50,7 +50,6 @@ RESULTS = ROOT / "results"
 THREADS, BATCH = 2, 32
 AXES = {"latency": 1, "throughput": BATCH}
 MODELS = ("cnn", "minilm", "gpt", "mlp")
-CALIBRATED = 300
 TIE = 0.95
 
 
@@ -71,8 +70,7 @@ def by_hand(name, folder, subject, flags):
     target, source = load_target(f"{TARGETS}:{name}"), folder / "hand.onnx"
     names = ["x", "mask"][: len(target.example_inputs)]
     export(target.module, target.example_inputs, names, dict(zip(names, target.dynamic, strict=True)), source)
-    batches = in_batches(read_samples(folder / "samples", "calibrate"), 1)
-    items = [dict(zip(names, each.inputs, strict=True)) for each, _ in zip(batches, range(CALIBRATED), strict=False)]
+    items = to_calibrate(folder / "samples", names)
     given = Given(source, items, attention=name in {"minilm", "gpt"}, flags=flags)
     ports = tuple(replace(port, name=each) for port, each in zip(subject.inputs, names, strict=True))
     made, failed = {}, {}

@@ -1,9 +1,8 @@
 """suffice: deep-learning work that uses no more compute, money, energy and carbon than its goal needs, and proves it.
 
 records   the nouns · tables   dated facts · aws   the cloud's own interfaces · agent   rides in the user's process
-run       start a target · measure   target -> profile · keep   ledger and report · cli   the verbs
-
-form   a model in one form, and its bundle
+form      a model in one form, and its bundle · run   start a target · measure   target -> profile
+keep      ledger and report · cli   the verbs
 
 `log` is for training programs, `load` for those that use a model which suffice improved.
 """
@@ -24,7 +23,7 @@ def load(folder: "str | Path", *, threads: int | None = None) -> "Bundle":
     """The model of a bundle that `suffice improve MODEL` wrote, as a callable of arrays or tensors.
 
     Raises:
-        ModelError: if it is no bundle, a file is missing or another, or it holds code for another processor.
+        ModelError: if it is no bundle, or a file is missing, another, or one too many.
         MissingExtraError: if its backend is not installed.
     """
     from suffice.form.bundle import load as load_bundle  # noqa: PLC0415 - a job that only logs waits for no more

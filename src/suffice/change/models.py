@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
@@ -51,11 +50,9 @@ def build_form(
     source: str,
     folder: str,
     samples: str,
-) -> float:
-    """In a worker: make the form in `folder` out of that in `source`; the seconds that it took."""
-    begun_s = time.perf_counter()
+) -> None:
+    """In a worker: make the form in `folder` out of that in `source`."""
     old = Form.read(Path(source))
     form = technique(name).build(old, Path(source), Path(folder), settings, Path(samples))
     told = change_of(name, settings).name
     replace(form, changes=(*old.changes, told)).write(Path(folder))
-    return time.perf_counter() - begun_s

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from suffice.cli.telling import say, write_json
 
 if TYPE_CHECKING:
     from suffice.records import FormTrial, ModelSearch
@@ -138,7 +139,7 @@ def _search(target: str, options: dict[str, Any], bundle: Path | None) -> ModelS
     )
     named = ModelTarget(name=target, samples=options["samples"], quality=options["metric"], trust=options["trust"])
     goal = read_goal(Path.cwd(), region=options["region"])
-    return improve_model(named, terms, limits, goal, Home.of(), bundle=bundle, say=_say, on_trial=_tell_trial)
+    return improve_model(named, terms, limits, goal, Home.of(), bundle=bundle, say=say, on_trial=_tell_trial)
 
 
 def _batches(text: str) -> tuple[int, ...]:
@@ -151,10 +152,6 @@ def _batches(text: str) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def _say(what: str) -> None:
-    click.echo(f"… {what}", err=True)
-
-
 def _tell_trial(trial: FormTrial) -> None:
     gain = trial.figures.get("speedup")
     told = f"{gain.value:.2f}x, " if gain else ""
@@ -165,10 +162,7 @@ def _tell(found: ModelSearch, json_path: str | None) -> None:
     from rich.console import Console
 
     from suffice.keep.report.model import print_model_search
-    from suffice.records import as_json
 
     print_model_search(Console(stderr=True, highlight=False), found)
     if json_path is not None:
-        with click.open_file(json_path, "w") as file:
-            json.dump(as_json(found), file, indent=2)
-            file.write("\n")
+        write_json(found, json_path)

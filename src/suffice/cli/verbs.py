@@ -5,7 +5,6 @@ What suffice says goes to standard error: standard output is the job's own.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import click
 
 from suffice import __version__
 from suffice.cli.models import MODEL_VERBS, names_a_model
+from suffice.cli.telling import say, write_json
 from suffice.errors import SufficeError
 
 if TYPE_CHECKING:  # these load what only some verbs need, and the job waits for it
@@ -102,7 +102,7 @@ def measure(
     if plan is not None:
         _tell_differences(plan, command, done.profile)
     if json_path is not None:
-        _write_json(done.profile, json_path)
+        write_json(done.profile, json_path)
     from suffice.run.here import leave_as
 
     leave_as(done.ended)
@@ -198,7 +198,7 @@ def improve(command: tuple[str, ...], **options: Any) -> None:
         seed=options["seed"],
         sparing=goal.minimise in {"energy", "carbon"},
     )
-    done = run_search(command, goal, Home.of(), terms, full=_full(options, goal), say=_say, on_trial=_tell_trial)
+    done = run_search(command, goal, Home.of(), terms, full=_full(options, goal), say=say, on_trial=_tell_trial)
     options["plan_path"].write_text(done.search.plan or "")
     from rich.console import Console
 
@@ -212,7 +212,7 @@ def improve(command: tuple[str, ...], **options: Any) -> None:
         write_search_page(done.search, options["page_path"])
         click.echo(f"wrote {options['page_path']}", err=True)
     if options["json_path"] is not None:
-        _write_json(done.search, options["json_path"])
+        write_json(done.search, options["json_path"])
 
 
 def _full(options: dict[str, Any], goal: Goal) -> FullProof | None:
@@ -228,10 +228,6 @@ def _full(options: dict[str, Any], goal: Goal) -> FullProof | None:
     metric = Metric.parse(goal.metric, higher_is_better=higher)
     floor = None if goal.floor is None else Floor(metric=metric.name, value=goal.floor, higher_is_better=higher)
     return FullProof(metric=metric, margin=options["margin"], seeds=options["seeds"], floor=floor)
-
-
-def _say(what: str) -> None:
-    click.echo(f"… {what}", err=True)
 
 
 def _tell_trial(trial: Trial) -> None:
@@ -261,14 +257,6 @@ def _print(profile: Profile) -> None:
     print_profile(Console(stderr=True, highlight=False), profile)
 
 
-def _write_json(record: Any, path: str) -> None:
-    from suffice.records import as_json
-
-    with click.open_file(path, "w") as file:
-        json.dump(as_json(record), file, indent=2)
-        file.write("\n")
-
-
 @main.command()
 @click.argument("run", required=False)
 @click.argument("other", required=False)
@@ -296,7 +284,7 @@ def report(run: str | None, other: str | None, page_path: Path | None, *, as_jso
     elif second is not None:
         _show_comparison(first, second, as_json_=as_json_)
     elif as_json_:
-        _write_json(first, "-")
+        write_json(first, "-")
     else:
         _show(first)
 
@@ -330,7 +318,7 @@ def _show_comparison(first: Profile, second: Profile, *, as_json_: bool) -> None
 
     comparison = compare(first, second)
     if as_json_:
-        _write_json(comparison, "-")
+        write_json(comparison, "-")
         return
     from rich.console import Console
 
@@ -352,7 +340,7 @@ def _write_page(first: Profile, second: Profile | None, path: Path) -> None:
 def _list(ledger: Ledger, *, as_json_: bool) -> None:
     entries = ledger.entries()
     if as_json_:
-        _write_json(entries, "-")
+        write_json(entries, "-")
         return
     for entry in entries:
         click.echo(f"{entry.name}  {entry.state:<10}  {' '.join(entry.command)}")
@@ -368,7 +356,7 @@ def doctor(*, python: str | None, as_json_: bool) -> None:
 
     checks = examine(python=python, cache=Home.of().agent_cache())
     if as_json_:
-        _write_json(checks, "-")
+        write_json(checks, "-")
         return
     from rich.console import Console
 

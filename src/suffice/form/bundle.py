@@ -20,6 +20,7 @@ import numpy as np
 from suffice.errors import ModelError
 from suffice.form.backends import BUNDLED, open_form
 from suffice.form.description import FILE, Form
+from suffice.tables import processor_fields
 
 MANIFEST, SAMPLE = "manifest.toml", "sample.npz"
 SCHEMA = 1
@@ -168,11 +169,8 @@ def sha256(path: Path) -> str:
 
 def flags_here() -> frozenset[str]:
     """What this processor can do, in the kernel's words."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in ("flags", "Features"):
-            return frozenset(value.split())
-    return frozenset()
+    told = processor_fields(Path("/proc/cpuinfo").read_text())
+    return frozenset((told.get("flags") or told.get("Features") or "").split())
 
 
 def _strange(manifest: Mapping[str, Any]) -> list[str]:

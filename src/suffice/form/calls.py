@@ -38,7 +38,7 @@ def open_here(kept: Kept, folder: str, samples: str, *, threads: int) -> dict[st
     }
 
 
-def time_calls(kept: Kept, size: int, seconds: float, *, fewest: int = 3, most: int = 10_000) -> dict[str, Any]:
+def time_calls(kept: Kept, size: int, seconds: float, *, fewest: int) -> dict[str, Any]:
     """Seconds of `calls` with `size` samples, one after the other for about so long, and `processor_s` of all of them.
 
     One call before them does not count.
@@ -50,7 +50,7 @@ def time_calls(kept: Kept, size: int, seconds: float, *, fewest: int = 3, most: 
     gc.disable()
     times: list[float] = []
     used_s, until_s = time.process_time(), time.perf_counter() + seconds
-    while len(times) < most and (len(times) < fewest or time.perf_counter() < until_s):
+    while len(times) < fewest or time.perf_counter() < until_s:
         begun_s = time.perf_counter()
         session(inputs)
         times.append(time.perf_counter() - begun_s)
@@ -68,8 +68,8 @@ def peak_bytes(kept: Kept) -> int:  # noqa: ARG001 - a worker's functions share 
 
 def answer(
     kept: Kept, samples: str, split: str, out: str, *, batch: int = ANSWER_BATCH, most: int | None = None
-) -> int:
-    """Write the outputs for a part of the samples to `out` (.npz, an array for each group and output); their number.
+) -> None:
+    """Write the outputs for a part of the samples to `out` (.npz, an array for each group and output).
 
     Outputs without an entry for each sample are left out. `most`: of each group the first ones only.
     """
@@ -78,7 +78,6 @@ def answer(
         found = answers(kept["session"], group.part(slice(most)), batch, fixed=kept["batch"])
         arrays |= {f"{number}.{place}": output for place, output in found.items()}
     np.savez(out, **arrays)
-    return len(arrays)
 
 
 def write_sample(kept: Kept, out: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -62,4 +63,14 @@ def sized(ports: Sequence[Port], axis: str, size: int) -> tuple[Port, ...]:
 
 def files_of(folder: Path) -> list[Path]:
     """The files of the form in a folder, without what lies there of its building and judging."""
-    return [*sorted(path for path in folder.glob("model.*") if path.is_file()), folder / FILE]
+    return [*_model_in(folder), folder / FILE]
+
+
+def copy_model(source: Path, folder: Path) -> None:
+    """The model's files into another folder, which gets a description of its own."""
+    for path in _model_in(source):
+        shutil.copyfile(path, folder / path.name)
+
+
+def _model_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("model.*") if path.is_file())

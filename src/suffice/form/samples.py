@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,12 @@ def in_batches(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
     for batch in batches:
         for begin in range(0, len(batch), size):
             yield batch.part(slice(begin, begin + size))
+
+
+def to_calibrate(folder: Path, names: Sequence[str]) -> list[dict[str, Array]]:
+    """Samples for a quantiser, one a time, by the names of the inputs."""
+    seen = in_batches(read_samples(folder, "calibrate"), 1)
+    return [dict(zip(names, each.inputs, strict=True)) for each in islice(seen, MOST_CALIBRATED)]
 
 
 def of_size(batches: Sequence[Batch], size: int) -> Batch:

@@ -14,7 +14,7 @@ from suffice.form.backends import BUNDLED
 from suffice.form.bundle import MANIFEST, SAMPLE, SCHEMA, read_manifest, require_intact, sha256
 from suffice.form.description import FILE, Form, files_of
 from suffice.keep.toml import comment, key, literal
-from suffice.records import Figure, ModelSearch
+from suffice.records import ModelSearch, as_json
 
 TOLERANCE = {"exact": 1e-3, "numeric": 2e-2}
 """Of the largest output: rounding differs between processors, and for few bits more."""
@@ -93,13 +93,8 @@ def _lines(search: ModelSearch, form: Form, files: Mapping[str, str]) -> Iterato
         "batches": list(search.batches),
     }
     yield from _table("proof", proof)
-    yield from _table("figures", {name: _figure(figure) for name, figure in chosen.figures.items()})
+    yield from _table("figures", as_json(chosen.figures))
     yield from _table("files", files)
-
-
-def _figure(figure: Figure) -> dict[str, Any]:
-    told = {"value": figure.value, "unit": figure.unit, "low": figure.low, "high": figure.high, "method": figure.method}
-    return {**told, "origin": str(figure.origin)}
 
 
 def _table(name: str, values: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from suffice.keep.plan import MachineFacts, Plan
 from suffice.keep.report.numbers import digits
 from suffice.measure.machine import Machine
 from suffice.records import Profile
-from suffice.tables import recognise_processor
+from suffice.tables import processor_fields, recognise_processor
 
 LOAD_APART = 0.25
 """Of the processors: so much more or less load than when it was proven is another machine, as far as time goes."""
@@ -38,17 +38,9 @@ def facts_of(machine: Machine, profile: Profile | None = None) -> MachineFacts:
 
 def _processor(cpuinfo: str) -> str | None:
     """The name that the processor gives itself, and what it is taken for: a virtual machine may hear half a name."""
-    own, known = _field(cpuinfo, "model name"), recognise_processor(cpuinfo).name
+    own, known = processor_fields(cpuinfo).get("model name"), recognise_processor(cpuinfo).name
     names = [name for name in (own, known) if name and name != "unknown"]
     return ", ".join(names) or None
-
-
-def _field(cpuinfo: str, wanted: str) -> str:
-    for line in cpuinfo.splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == wanted:
-            return value.strip()
-    return ""
 
 
 def differs(plan: Plan, machine: MachineFacts, command: Sequence[str] | None = None) -> list[str]:

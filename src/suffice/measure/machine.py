@@ -11,6 +11,8 @@ from typing import Any
 
 import psutil
 
+from suffice.tables import processor_fields
+
 GIB = 1 << 30
 # What decides which precision and which kernels are fast; a processor has some hundred flags besides.
 FLAGS = """
@@ -38,11 +40,8 @@ class Machine:
     @property
     def flags(self) -> tuple[str, ...]:
         """What the processor can do, in the kernel's words: what matters for arithmetic; empty where it is not told."""
-        for line in self.cpuinfo.splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() in ("flags", "Features"):
-                return tuple(sorted({*FLAGS.split()} & {*value.split()}))
-        return ()
+        told = processor_fields(self.cpuinfo)
+        return tuple(sorted({*FLAGS.split()} & {*(told.get("flags") or told.get("Features") or "").split()}))
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Machine:

@@ -49,7 +49,6 @@ class Worker:
         """
         self.limit_s = limit_s
         self.limit_bytes = limit_bytes
-        self.most_bytes = 0
         self.ours, theirs = socket.socketpair()
         with theirs:
             os.set_inheritable(theirs.fileno(), True)
@@ -94,7 +93,6 @@ class Worker:
             except TimeoutError:
                 now_s = time.monotonic()
                 if now_s > until_s:
-                    self.close()
                     raise WorkerError(f"it took longer than {self.limit_s:.0f} s") from None
                 if now_s > look_s:
                     look_s = now_s + LOOK_S
@@ -103,7 +101,7 @@ class Worker:
                 data = b""
             else:
                 if not data:
-                    self.close()
+                    self.close()  # until then its exit code is not known
                     raise WorkerError(f"its process ended ({self._how()}): {self._last_line()}")
                 received += data
         answer: dict[str, Any] = json.loads(received)
@@ -115,9 +113,7 @@ class Worker:
             held = sum(each.memory_info().rss for each in [process, *process.children(recursive=True)])
         except psutil.Error:
             return
-        self.most_bytes = max(self.most_bytes, held)
         if held > self.limit_bytes:
-            self.close()
             raise WorkerError(f"it held {held / 2**30:.1f} GiB of memory, {self.limit_bytes / 2**30:.1f} are allowed")
 
     def _how(self) -> str:

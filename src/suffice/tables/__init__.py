@@ -6,7 +6,7 @@ comes from, under which licence, and how to refresh it. The readers are pure and
 
 from suffice.tables.devices import Gpu, Memory, memory, recognise_gpu
 from suffice.tables.instances import Instance, Price, find_instance, find_price
-from suffice.tables.processors import Processor, hosts_of, recognise_processor
+from suffice.tables.processors import Processor, hosts_of, processor_fields, recognise_processor
 from suffice.tables.ranges import Range
 from suffice.tables.regions import Region, find_region, regions, world
 from suffice.tables.versions import Version, newest_versions
@@ -26,6 +26,7 @@ __all__ = [
     "hosts_of",
     "memory",
     "newest_versions",
+    "processor_fields",
     "recognise_gpu",
     "recognise_processor",
     "regions",

@@ -35,7 +35,7 @@ class Processor:
 
 def recognise_processor(cpuinfo: str) -> Processor:
     """The processor that /proc/cpuinfo describes; always an answer, in the worst case the row `unknown`."""
-    facts = _first_processor(cpuinfo)
+    facts = processor_fields(cpuinfo)
     row = next(row for row in read_rows("processors") if _fits(row, facts))
     named = facts.get("model name") or facts.get("CPU part") or "no name"
     if row["name"] == "unknown":
@@ -54,7 +54,7 @@ def hosts_of(instance: Instance) -> Processor:
     return processor
 
 
-def _first_processor(cpuinfo: str) -> dict[str, str]:
+def processor_fields(cpuinfo: str) -> dict[str, str]:
     """The fields of the first processor that the text lists."""
     facts: dict[str, str] = {}
     for line in cpuinfo.splitlines():

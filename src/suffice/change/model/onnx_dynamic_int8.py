@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from suffice.change.model.rounding.units import FAST_UNITS, gain_of_8_bits
 from suffice.form.description import Form
 from suffice.measure.model.subject import Subject
 
@@ -24,7 +25,6 @@ RISK = "numeric"
 PRACTICE = "SUS05-BP04: quantise to 16 or 8 bits where the quality holds"
 FILE = "model.onnx"
 PRODUCTS = ("MatMul", "Gemm", "Attention", "Gather", "LSTM")
-FAST_UNITS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def propose(subject: Subject, flags: frozenset[str]) -> list[dict[str, Any]] | str:
@@ -33,8 +33,8 @@ def propose(subject: Subject, flags: frozenset[str]) -> list[dict[str, Any]] | s
 
 
 def gain(flags: frozenset[str]) -> float:
-    """Measured up to 4.7 with units for it; two multiplications in one without."""
-    return 5.0 if flags & FAST_UNITS else 2.5
+    """That of products in 8 bits."""
+    return gain_of_8_bits(flags)
 
 
 def build(source: Form, source_folder: Path, folder: Path, settings: Mapping[str, Any], samples: Path) -> Form:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from suffice.change.model.rounding.units import FAST_UNITS, gain_of_8_bits, too_few_to_calibrate
 from suffice.form.description import Form
 from suffice.measure.model.subject import Subject
 
@@ -20,22 +21,17 @@ AFTER = "onnx-runtime"
 RISK = "numeric"
 PRACTICE = "SUS05-BP04: quantise to 16 or 8 bits where the quality holds"
 FILE = "model.onnx"
-FEWEST_SAMPLES = 20
 PRODUCTS = ("Conv", "MatMul", "Gemm")
-FAST_UNITS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def propose(subject: Subject, flags: frozenset[str]) -> list[dict[str, Any]] | str:
     """With weights of 7 bits where sums of 8-bit products overflow."""
-    count = subject.samples.get("calibrate", 0)
-    if count < FEWEST_SAMPLES:
-        return f"calibration needs {FEWEST_SAMPLES} samples, and there are {count}"
-    return [{} if flags & FAST_UNITS else {"reduce_range": True}]
+    return too_few_to_calibrate(subject) or [{} if flags & FAST_UNITS else {"reduce_range": True}]
 
 
 def gain(flags: frozenset[str]) -> float:
-    """Measured up to 4.7 with units for it; two multiplications in one without."""
-    return 5.0 if flags & FAST_UNITS else 2.5
+    """That of products in 8 bits."""
+    return gain_of_8_bits(flags)
 
 
 def build(source: Form, source_folder: Path, folder: Path, settings: Mapping[str, Any], samples: Path) -> Form:
@@ -43,14 +39,12 @@ def build(source: Form, source_folder: Path, folder: Path, settings: Mapping[str
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    from suffice.form.samples import MOST_CALIBRATED, in_batches, read_samples
+    from suffice.form.samples import to_calibrate
 
     kinds = source.settings["operators"]
     if "Softmax" in kinds:
         raise ValueError("the graph has attention, whose masks hold infinities that it would calibrate")
-    names = [port.name for port in source.inputs]
-    seen = in_batches(read_samples(samples, "calibrate"), 1)
-    items = [dict(zip(names, each.inputs, strict=True)) for each, _ in zip(seen, range(MOST_CALIBRATED), strict=False)]
+    items = to_calibrate(samples, [port.name for port in source.inputs])
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         """Gives one sample after the other."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from suffice.change.model.rounding.units import too_small_to_read
 from suffice.form.description import Form
 from suffice.measure.model.subject import Subject
 
@@ -24,7 +25,6 @@ RISK = "numeric"
 PRACTICE = "SUS05-BP04: quantise to 16 or 8 bits where the quality holds"
 FILE = "model.onnx"
 GROUP = 32
-LEAST_BYTES = 4 << 20
 MOST_SAMPLES = 64
 FAST = 4
 """The level of MatMulNBits at which it multiplies in 8 bits."""
@@ -32,8 +32,9 @@ FAST = 4
 
 def propose(subject: Subject, flags: frozenset[str]) -> list[dict[str, Any]] | str:
     """4 bits and 8 bits, where there is enough to read."""
-    if subject.weight_bytes < LEAST_BYTES:
-        return f"its weights of {subject.weight_bytes / 2**20:.1f} MiB stay in the processor's caches"
+    small = too_small_to_read(subject)
+    if small:
+        return small
     return [{"bits": 4}, {"bits": 8}] if subject.samples.get("calibrate", 0) else [{"bits": 8}]
 
 

@@ -8,13 +8,12 @@ Source: docs.openvino.ai: `INFERENCE_PRECISION_HINT`.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from suffice.form.description import Form
+from suffice.form.description import Form, copy_model
 from suffice.measure.model.subject import Subject
 
 AFTER = "openvino"
@@ -35,6 +34,5 @@ def gain(flags: frozenset[str]) -> float:
 
 def build(source: Form, source_folder: Path, folder: Path, settings: Mapping[str, Any], samples: Path) -> Form:
     """The same file, run in another precision."""
-    for path in source_folder.glob("model.*"):
-        shutil.copyfile(path, folder / path.name)
+    copy_model(source_folder, folder)
     return replace(source, settings={**source.settings, "precision": "bf16"})

@@ -1,7 +1,7 @@
 """8-bit weights and activations in OpenVINO, calibrated on real samples by NNCF.
 
 The cheapest form of most models on processors with VNNI or AMX, and of fewer without. Attention needs its own recipe
-(SmoothQuant, no 8-bit sums of attention), which `transformer` asks for.
+(SmoothQuant, no 8-bit sums of attention), which a graph with a Softmax gets.
 
 Not for language models that decode one token at a time: there weights alone are what is read. Not without samples.
 
@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from suffice.change.model.rounding.units import gain_of_8_bits, too_few_to_calibrate
 from suffice.form.description import Form
 from suffice.measure.model.subject import Subject
 
@@ -23,22 +24,16 @@ AFTER = "openvino"
 RISK = "numeric"
 PRACTICE = "SUS05-BP04: quantise to 16 or 8 bits where the quality holds"
 FILE = "model.xml"
-FEWEST_SAMPLES = 20
-MOST_BATCH = 1
-FAST_UNITS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def propose(subject: Subject, flags: frozenset[str]) -> list[dict[str, Any]] | str:
-    """With the recipe for attention where the graph has a Softmax."""
-    count = subject.samples.get("calibrate", 0)
-    if count < FEWEST_SAMPLES:
-        return f"calibration needs {FEWEST_SAMPLES} samples, and there are {count}"
-    return [{}]
+    """Where there are enough samples to calibrate with."""
+    return too_few_to_calibrate(subject) or [{}]
 
 
 def gain(flags: frozenset[str]) -> float:
-    """Measured up to 4.7 with units for it; two multiplications in one without."""
-    return 5.0 if flags & FAST_UNITS else 2.5
+    """That of products in 8 bits."""
+    return gain_of_8_bits(flags)
 
 
 def build(source: Form, source_folder: Path, folder: Path, settings: Mapping[str, Any], samples: Path) -> Form:
@@ -48,13 +43,11 @@ def build(source: Form, source_folder: Path, folder: Path, settings: Mapping[str
     import nncf
     import openvino
 
-    from suffice.form.samples import MOST_CALIBRATED, in_batches, read_samples
+    from suffice.form.samples import to_calibrate
 
     nncf.set_log_level(logging.ERROR)
     model = openvino.Core().read_model(str(source_folder / source.file))
-    names = [port.name for port in source.inputs]
-    seen = in_batches(read_samples(samples, "calibrate"), MOST_BATCH)
-    items = [dict(zip(names, each.inputs, strict=True)) for each, _ in zip(seen, range(MOST_CALIBRATED), strict=False)]
+    items = to_calibrate(samples, [port.name for port in source.inputs])
     attention = {"model_type": nncf.ModelType.TRANSFORMER} if "Softmax" in source.settings["operators"] else {}
     quantised = nncf.quantize(model, nncf.Dataset(items), subset_size=len(items), **attention)
     openvino.save_model(quantised, str(folder / FILE), compress_to_fp16=False)

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from suffice.change.model.rounding.units import too_small_to_read
 from suffice.form.description import Form
 from suffice.measure.model.subject import Subject
 
@@ -25,15 +26,11 @@ RISK = "numeric"
 PRACTICE = "SUS05-BP04: quantise to 16 or 8 bits where the quality holds"
 FILE = "model.xml"
 GROUP = 64
-LEAST_BYTES = 4 << 20
-"""Smaller weights stay in the processor's caches."""
 
 
 def propose(subject: Subject, flags: frozenset[str]) -> list[dict[str, Any]] | str:
     """8 bits and 4 bits, where there is enough to read."""
-    if subject.weight_bytes < LEAST_BYTES:
-        return f"its weights of {subject.weight_bytes / 2**20:.1f} MiB stay in the processor's caches"
-    return [{"bits": 8}, {"bits": 4}]
+    return too_small_to_read(subject) or [{"bits": 8}, {"bits": 4}]
 
 
 def gain(flags: frozenset[str]) -> float:

@@ -10,13 +10,12 @@ Source: docs.openvino.ai: dynamic shapes, `Model.reshape`.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from suffice.form.description import Form, sized
+from suffice.form.description import Form, copy_model, sized
 from suffice.measure.model.subject import Subject
 
 AFTER = "openvino"
@@ -40,8 +39,7 @@ def gain(flags: frozenset[str]) -> float:
 
 def build(source: Form, source_folder: Path, folder: Path, settings: Mapping[str, Any], samples: Path) -> Form:
     """The same file, read with fixed shapes."""
-    for path in source_folder.glob("model.*"):
-        shutil.copyfile(path, folder / path.name)
+    copy_model(source_folder, folder)
     axis = next(each for port in source.inputs for each in port.shape if isinstance(each, str))
     inputs = sized(source.inputs, axis, settings["batch"])
     return replace(source, inputs=inputs, settings={**source.settings, "shapes": [list(port.shape) for port in inputs]})

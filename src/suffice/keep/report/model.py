@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from suffice.keep.report.numbers import digits, quantity
+from suffice.keep.report.numbers import digits, ends, quantity
 from suffice.keep.report.text import INDENT, Wrapped, plain
 from suffice.records import Figure, FormTrial, ModelSearch, Outcome
 
@@ -58,7 +58,7 @@ def headline(search: ModelSearch) -> str:
         return "the model stays as it is: no form of it is better and good enough"
     chosen = search.trial(search.chosen)
     gains = [
-        f"{digits(figure.value)}x {what} ({_ends(figure)})"
+        f"{digits(figure.value)}x {what} ({_range(figure)})"
         for name, what in (("speedup", "as fast with one sample"), ("throughput_gain", "the samples a second"))
         if (figure := chosen.figures.get(name)) is not None
     ]
@@ -76,7 +76,7 @@ def support(search: ModelSearch) -> str:
         told += f"; {digits(gain)}x of {best.name}, the quickest with the same numbers"
     quality = chosen.figures.get("held_out_quality")
     if quality is not None:
-        told += f"; {search.quality} {digits(quality.value)} ({_ends(quality)}) held out, the floor is {search.floor}"
+        told += f"; {search.quality} {digits(quality.value)} ({_range(quality)}) held out, the floor is {search.floor}"
     return told
 
 
@@ -110,9 +110,8 @@ def _is_exact(trial: FormTrial) -> bool:
     return all(change.risk == "exact" for change in trial.changes)
 
 
-def _ends(figure: Figure) -> str:
-    low, high = (figure.value if each is None else each for each in (figure.low, figure.high))
-    return f"{digits(low)} to {digits(high)}"
+def _range(figure: Figure) -> str:
+    return " to ".join(map(digits, ends(figure)))
 
 
 def _indented(what: RenderableType) -> Padding:

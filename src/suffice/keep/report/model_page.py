@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from suffice.keep.report.model import COLUMNS, headline, support
-from suffice.keep.report.numbers import digits, quantity
+from suffice.keep.report.numbers import digits, ends, quantity
 from suffice.keep.report.page import asset, hashes, write_text
-from suffice.records import Figure, FormTrial, ModelSearch, Outcome
+from suffice.records import FormTrial, ModelSearch, Outcome
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 1000, 420, 70, 40, 20, 46
 STYLES = ("colours.css", "page.css", "model.css")
@@ -79,9 +79,9 @@ def _sentence(text: str) -> str:
 def _picture(search: ModelSearch, shown: Sequence[FormTrial]) -> str:
     """Time on a logarithmic axis, quality on a plain one."""
     seconds = [trial.figures["latency_p50_s"].value for trial in shown]
-    ends = [end for trial in shown for end in _ends(trial.figures["quality"])]
+    limits = [end for trial in shown for end in ends(trial.figures["quality"])]
     least, most = math.log10(min(seconds)) - 0.05, math.log10(max(seconds)) + 0.05
-    low, high = min(ends), max(ends)
+    low, high = min(limits), max(limits)
     room = (high - low) * 0.06 or 0.01
 
     def across(second: float) -> float:
@@ -118,7 +118,7 @@ def _picture(search: ModelSearch, shown: Sequence[FormTrial]) -> str:
 def _dot(search: ModelSearch, trial: FormTrial, x: float, down: Callable[[float], float], beside: int) -> str:
     """A form, and its name so much below it."""
     quality = trial.figures["quality"]
-    y, (low, high) = down(quality.value), _ends(quality)
+    y, (low, high) = down(quality.value), ends(quality)
     kind = "chosen" if trial.name == search.chosen else "front-dot" if trial.front else ""
     kind = "refused" if trial.outcome is not Outcome.KEPT else kind
     left = x > WIDTH * NEAR_RIGHT
@@ -136,7 +136,7 @@ def _table(search: ModelSearch, shown: Sequence[FormTrial]) -> str:
     rows = []
     for trial in shown:
         gain = trial.figures.get("speedup")
-        told = f"{digits(gain.value)}x ({digits(_ends(gain)[0])} to {digits(_ends(gain)[1])})" if gain else "1x"
+        told = f"{digits(gain.value)}x ({digits(ends(gain)[0])} to {digits(ends(gain)[1])})" if gain else "1x"
         cells = [trial.name, told]
         for name in COLUMNS.values():
             figure = trial.figures.get(name)
@@ -157,10 +157,3 @@ def _ticks(least: float, most: float) -> Iterator[float]:
 
 def _s(trial: FormTrial) -> float:
     return trial.figures["latency_p50_s"].value
-
-
-def _ends(figure: Figure) -> tuple[float, float]:
-    return (
-        figure.value if figure.low is None else figure.low,
-        figure.value if figure.high is None else figure.high,
-    )

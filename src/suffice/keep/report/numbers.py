@@ -59,6 +59,12 @@ def with_range(figure: Figure) -> str:
     return f"{text} ({quantity(figure.low, figure.unit)} to {quantity(figure.high, figure.unit)})"
 
 
+def ends(figure: Figure) -> tuple[float, float]:
+    """Its range; the value itself where an end is not known."""
+    low, high = (figure.value if each is None else each for each in (figure.low, figure.high))
+    return low, high
+
+
 def origin(figure: Figure) -> str:
     """Where the figure comes from, with the date of what was looked up."""
     dated = figure.origin is Origin.LOOKED_UP and figure.date

@@ -20,9 +20,8 @@ from suffice.records import Change, Figure, measured
 from suffice.run.worker import Worker, WorkerError
 
 ORIGINAL = "original"
-TOGETHER, ALONE = 32, 8
-"""Samples a call when all are answered, and how many are answered one by one as well."""
-
+ALONE = 8
+"""So many samples are answered one by one as well."""
 
 Bill = Callable[[float, float, float], Mapping[str, Figure]]
 
@@ -240,4 +239,4 @@ class Forms:
         made.figures |= self.bill(statistics.median(one.calls), one.processor_s_per_call, held)
 
     def _answer(self, worker: Worker, made: Made, split: str) -> None:
-        worker.call("suffice.form.calls:answer", str(self.samples), split, str(made.answers(split)), batch=TOGETHER)
+        worker.call("suffice.form.calls:answer", str(self.samples), split, str(made.answers(split)))

@@ -83,9 +83,9 @@ class ModelTrials:
             ModelError: if it is no better than chance.
         """
         subject, made = self.forms.subject, self.forms.original
-        held_out = self.forms.scores[ORIGINAL, "held-out"]
-        if judge(subject.quality, held_out, held_out, self.terms.bar).met is False:
-            raise ModelError(f"the model as it is misses the floor: {self._judge(held_out, 'held-out').reason}")
+        reached = self._judge(self.forms.scores[ORIGINAL, "held-out"], "held-out")
+        if reached.met is False:
+            raise ModelError(f"the model as it is misses the floor: {reached.reason}")
         quality = value_of(subject.quality, [score for each in self.forms.scores.values() for score in each])
         if subject.quality == "accuracy" and subject.chance is not None and (quality.low or 0.0) <= subject.chance:
             raise ModelError(
