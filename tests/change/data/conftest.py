@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from suffice.agent.rig.job import Job
 from suffice.change.data import sample_cache
 from suffice.change.data.keeping.values import bits
-from suffice.change.data.looking import apart, study
+from suffice.change.data.looking import apart, choice, study
 from tests.change.data.data_job import train
 from tests.change.data.made_sets import write_files
 from tests.conftest import steady
@@ -35,6 +35,13 @@ class Only(Job):
 
     def loaders(self) -> list[Any]:
         return self.only
+
+
+@pytest.fixture(autouse=True)
+def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept hangs on no machine's pace: small files are worth it on a fast one, and all are looked at on a slow."""
+    monkeypatch.setattr(choice, "GAIN", 0.0)
+    monkeypatch.setattr(study, "TRACE_S", 60.0)
 
 
 @pytest.fixture
@@ -97,9 +104,8 @@ def program(order: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any
 
 
 @pytest.fixture
-def caching(job: Job, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+def caching(job: Job) -> Iterator[Callable[..., Any]]:
     """`caching(dataset)`: its switch, on, and the loader; functions get their code back at the end."""
-    monkeypatch.setattr(study, "TRACE_S", 60.0)  # as many items are looked at on a slow machine
     made = []
 
     def cache(dataset: Dataset, **settings: Any) -> tuple[Any, Any]:

@@ -17,9 +17,9 @@ FACTORS = {"mean": 0.5}
 
 
 def work(pixels: torch.Tensor) -> torch.Tensor:
-    """About a millisecond of arithmetic, always the same."""
+    """A millisecond or two of arithmetic, always the same."""
     x = pixels.float() / 255
-    for _ in range(120):
+    for _ in range(360):
         x = torch.sin(x) + 0.1
     return x
 

@@ -12,6 +12,7 @@ from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
 
 from suffice.agent.rig.job import Job, Refused
 from suffice.change.data import batch_gather, sample_cache
+from suffice.change.data.looking import choice
 from tests.change.data import made_sets
 from tests.change.data.conftest import Only, epoch
 
@@ -94,6 +95,15 @@ def test_what_does_not_repeat_is_refused(name: str, files: list[str], caching: C
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1:] == (random.getstate(), vars(dataset))
     assert torch.equal(own, dataset.generator.get_state() if name == "OwnGenerator" else torch.zeros(1))
+
+
+def test_a_result_that_is_made_as_fast_as_found_is_not_kept(
+    files: list[str], caching: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a function takes is compared with what finding and copying its result takes."""
+    monkeypatch.setattr(choice, "GAIN", 1e6)
+    with pytest.raises(Refused, match="load takes hardly longer than to find and copy"):
+        caching(made_sets.Files(files))
 
 
 def test_an_epoch_that_changes_the_samples_ends_it(files: list[str], caching: Callable[..., Any]) -> None:
