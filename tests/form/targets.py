@@ -37,6 +37,17 @@ def classifier():
     return {"model": trained(512), "example_inputs": (x[:2],), "samples": (x, y)}
 
 
+def planted():
+    """A classifier with a unit whose range leaves the others no steps in 8 bits; the next layer does not ask it."""
+    x, y = blobs()
+    model = trained(64)
+    with torch.no_grad():
+        model[0].weight[0] *= 3_000.0
+        model[0].bias[0] = 3_000.0
+        model[2].weight[:, 0] = 0.0
+    return {"model": model, "example_inputs": (x[:2],), "samples": (x, y)}
+
+
 def small():
     """A model for quick tests, with samples in batches."""
     x, y = blobs()
