@@ -102,6 +102,26 @@ def two_inputs():
     }
 
 
+def writer():
+    """A language model that has learnt to count: each token is the one before it and one more, of sixteen."""
+    torch.manual_seed(0)
+    x = (torch.arange(12)[None] + torch.arange(80)[:, None]) % 16
+    model = nn.Sequential(nn.Embedding(16, 16), nn.Linear(16, 16))
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(60):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(x).flatten(0, 1), (x.flatten() + 1) % 16).backward()
+        optimiser.step()
+    axes = ({0: "batch", 1: "length"},)
+    return {
+        "model": model,
+        "example_inputs": (x[:2],),
+        "samples": [(x, None)],
+        "quality": "perplexity",
+        "dynamic": axes,
+    }
+
+
 def untrained():
     """No better than chance: it names one class for everything, and not the most frequent."""
     x, y = blobs()

@@ -48,6 +48,20 @@ def test_a_model_is_measured(tmp_path: Path) -> None:
     assert "the model as it is" in told["said"]
 
 
+def test_a_language_model_is_measured_by_tokens(tmp_path: Path) -> None:
+    """The first one, how many follow in a second, and the energy of one; in the report too."""
+    told = found("measure", "writer", tmp_path)
+    (original,) = told["trials"]
+    figures = original["figures"]
+    assert told["quality"] == "perplexity"
+    assert 1 <= figures["quality"]["value"] < 2
+    assert figures["tokens_per_s"]["unit"] == "1/s"
+    assert figures["first_token_s"]["value"] > 0
+    assert figures["token_energy_j"]["value"] > 0
+    assert figures["token_energy_j"]["unit"] == "J"
+    assert "tokens/s" in told["said"]
+
+
 def test_a_build_that_takes_too_much_memory_is_refused(tmp_path: Path) -> None:
     """With what it held; what would start from it is told too, and the model stays as it is."""
     told = found("improve", "small", tmp_path, "--build-memory", 0.1)

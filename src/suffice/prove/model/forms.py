@@ -14,7 +14,7 @@ from typing import Any
 from suffice.errors import ModelError
 from suffice.form.description import Form, files_of
 from suffice.measure.model.subject import Subject
-from suffice.measure.model.timing import Times, by_turns, ratio
+from suffice.measure.model.timing import Times, by_turns, ratio, tokens_by_turns
 from suffice.prove.model.quality import value_of
 from suffice.records import Change, Figure, measured
 from suffice.run.worker import Worker, WorkerError
@@ -214,6 +214,22 @@ class Forms:
         made.ratios |= {size: gain.value for size, gain in gains.items()}
         if made is not self.original:
             self.note_gains(made, gains)
+        if self.subject.generates:
+            self._time_tokens(both, made, rounds=rounds, rng=rng)
+
+    def _time_tokens(self, both: Mapping[str, Worker], made: Made, *, rounds: int, rng: Random) -> None:
+        """What a language model takes for the first token, and how many it gives a second from then on."""
+        found, first = tokens_by_turns(both, rounds=rounds, rng=rng)
+        each = found[made.name]
+        token_s = statistics.median(each.calls)
+        told = self.bill(token_s, each.processor_s_per_call, made.figures["memory_bytes"].value)
+        made.figures |= {
+            "first_token_s": measured(statistics.median(first[made.name]), "s", method="after half of a sample"),
+            "tokens_per_s": measured(1 / token_s, "1/s", method="one sequence, all of it given again for each token"),
+            "token_energy_j": told["energy_j"],
+        }
+        if made is not self.original:
+            made.figures["token_gain"] = ratio(found[ORIGINAL], each, rng)
 
     def common_sizes(self, made: Made, batches: Sequence[int]) -> list[int]:
         """The batch sizes that it and the original take."""
