@@ -74,6 +74,21 @@ def test_a_build_that_takes_too_much_memory_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_search_that_was_killed_goes_on(tmp_path: Path) -> None:
+    """What it had built is found again; nothing is left at the end."""
+    command = [sys.executable, "-m", "suffice", "improve", f"{TARGETS}:small", *map(str, QUICK)]
+    variables = {**os.environ, "SUFFICE_HOME": str(tmp_path / "home")}
+    with subprocess.Popen(command, cwd=tmp_path, env=variables, stderr=subprocess.PIPE, text=True) as killed:
+        assert killed.stderr is not None
+        assert any("onnx-runtime: timing it" in line for line in killed.stderr)
+        killed.kill()
+    told = found("improve", "small", tmp_path)
+    assert "going on where another search was killed: 1 forms" in told["said"]
+    assert "onnx-runtime" in [each["name"] for each in told["trials"] if each["outcome"] == "kept"]
+    assert list((tmp_path / "home" / "models").iterdir()) == []
+
+
+@pytest.mark.slow
 def test_an_operator_that_can_not_be_exported_is_told(tmp_path: Path) -> None:
     """The export's own words; no crash."""
     told = found("improve", "decomposes", tmp_path)

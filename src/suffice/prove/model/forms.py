@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import re
 import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +23,8 @@ from suffice.records import Change, Figure, measured
 from suffice.run.worker import Worker, WorkerError
 
 ORIGINAL = "original"
+BUILT, MODEL = "built", "model.sha256"
+LIBRARIES = ("suffice", "torch", "onnxruntime", "openvino", "nncf")
 ALONE = 8
 """So many samples are answered one by one as well."""
 
@@ -94,6 +99,8 @@ class Forms:
         self.limits = limits
         self.bill = bill
         self.scores: dict[tuple[str, str], list[float]] = {}
+        self.found = 0
+        """Forms that a search of this very model built before."""
         self.original = Made(name=ORIGINAL, folder=self.new_folder(ORIGINAL))
         replace(subject.form, settings=loading).write(self.original.folder)
         self.original.figures["size_bytes"] = measured(float(subject.weight_bytes), "B")
@@ -106,6 +113,7 @@ class Forms:
         except WorkerError as error:
             self.close()
             raise ModelError(f"the model as it is can't be judged: {error}") from error
+        self._find()
 
     @property
     def worker(self) -> Worker:
@@ -129,11 +137,26 @@ class Forms:
             self.plain.close()
 
     def new_folder(self, name: str) -> Path:
-        """An empty folder for a form."""
+        """A folder for a form, empty unless it was built before."""
         folder = self.folder / "".join(each if each.isalnum() or each == "-" else "_" for each in name)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        if not (folder / BUILT).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
         return folder
+
+    def _find(self) -> None:
+        """Count the forms that were built before; those of another model, or by other libraries, are removed."""
+        digest = hashlib.sha256(repr([*map(_version, LIBRARIES)]).encode())
+        target = Path(re.sub(r":\w+$", "", self.subject.target))
+        for path in (target, *sorted(self.samples.rglob("*.npz")), self.original.answers("search")):
+            digest.update(path.read_bytes())
+        model, before = digest.hexdigest(), self.folder / MODEL
+        for built in sorted(self.folder.glob(f"*/{BUILT}")):
+            if before.exists() and before.read_text() == model:
+                self.found += 1
+            else:
+                shutil.rmtree(built.parent)
+        before.write_text(model)
 
     def build(self, change: Change, source: Made, made: Made) -> None:
         """Make a form out of another by a change, in a process of its own.
@@ -142,12 +165,14 @@ class Forms:
             WorkerError: if that fails, or takes more time or memory than it may.
         """
         limits = self.limits
-        with Worker(
-            made.folder, environment=self.environment, limit_s=limits.seconds, limit_bytes=limits.memory_bytes
-        ) as worker:
-            folders = {"source": source.folder, "folder": made.folder, "samples": self.samples}
-            named = {name: str(folder) for name, folder in folders.items()}
-            worker.call("suffice.change.models:build_form", change.id, dict(change.settings), **named)
+        if not (made.folder / BUILT).exists():
+            with Worker(
+                made.folder, environment=self.environment, limit_s=limits.seconds, limit_bytes=limits.memory_bytes
+            ) as worker:
+                folders = {"source": source.folder, "folder": made.folder, "samples": self.samples}
+                named = {name: str(folder) for name, folder in folders.items()}
+                worker.call("suffice.change.models:build_form", change.id, dict(change.settings), **named)
+            (made.folder / BUILT).touch()
         sizes = [each.stat().st_size for each in files_of(made.folder)]
         made.figures["size_bytes"] = measured(float(sum(sizes)), "B")
 
@@ -256,3 +281,10 @@ class Forms:
 
     def _answer(self, worker: Worker, made: Made, split: str) -> None:
         worker.call("suffice.form.calls:answer", str(self.samples), split, str(made.answers(split)))
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""
