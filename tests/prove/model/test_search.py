@@ -16,6 +16,7 @@ from suffice.records import Change, FormTrial, Outcome, measured
 SAMPLES = 2_000
 PORT = Port(name="x", dtype="float32", shape=("batch", 4))
 BROKEN = 0.01
+QUANTISED = ("onnx-dynamic-int8", "onnx-static-int8", "openvino-weights", "openvino", "openvino-int8", "onnx-weights")
 
 
 class Told:
@@ -34,23 +35,24 @@ class Told:
             weight_bytes=64 << 20,
             inputs=(PORT,),
             quality="accuracy",
-            samples={"calibrate": 100, "search": SAMPLES, "held-out": SAMPLES},
+            samples={"calibrate": 100, "search": SAMPLES, "held-out": 40},
         )
         self.scores = {(ORIGINAL, split): [1.0] * SAMPLES for split in ("search", "held-out")}
         self.original = Made(name=ORIGINAL, folder=self.new_folder(ORIGINAL), medians={1: 1.0}, ratios={1: 1.0})
         Form(backend="eager", file="made.py:model", inputs=(PORT,)).write(self.original.folder)
-        self.built: list[str] = []
+        self.worker = None
+        self.built: dict[str, float] = {}
 
     def new_folder(self, name: str) -> Path:
         place = self.folder / name
         place.mkdir(parents=True)
         return place
 
-    def build(self, change: Change, source: Made, made: Made) -> None:  # noqa: ARG002 - as the real one's
+    def build(self, change: Change, source: Made, made: Made, *, limit_s: float) -> None:  # noqa: ARG002 - as the real one's
         backend = "openvino" if change.id.startswith(("openvino", "static")) else "onnx_runtime"
         Form(backend=backend, file="model.xml", inputs=(PORT,)).write(made.folder)
         made.answers("search").write_text(made.name)
-        self.built.append(made.name)
+        self.built[made.name] = limit_s
 
     def open(self, made: Made) -> Any:  # noqa: ARG002 - as above
         return nullcontext()
@@ -59,6 +61,8 @@ class Told:
         return {"": {"finite": True, "cosine": 1.0, "length": 1.0, "error": 0.0}}
 
     def time(self, worker: None, made: Made, batches: Any, **_: Any) -> None:  # noqa: ARG002 - as above
+        if made is self.original:
+            return
         made.ratios[1] = self._told(made)[0]
         made.figures["speedup"] = measured(made.ratios[1], "x")
 
@@ -82,6 +86,23 @@ def tried(folder: Path, told: dict[str, tuple[float, float]]) -> tuple[list[Form
     forms: Any = Told(folder, found)
     search = ModelTrials(forms, ModelTerms(bar=Bar.parse("-0.01"), batches=(1,)), frozenset())
     return list(search.each()), dict(search.refused)
+
+
+def test_the_end_is_kept_free(tmp_path: Path) -> None:
+    """Of the time given a part is for the last comparison, and no build may take more than what is left before it."""
+    forms: Any = Told(tmp_path, dict.fromkeys(QUANTISED, (2.0, 0.0)) | {"onnx-runtime": (2.0, 0.0)})
+    now = [0.0]
+    terms = ModelTerms(bar=Bar.parse("-0.01"), batches=(1,), seconds=3_000.0)
+    search = ModelTrials(forms, terms, frozenset(), clock=lambda: now[0])
+    search.original()
+    calls = 5 * 20 * 10  # four forms and the original, rounds, calls of a second each
+    assert search.deadline == pytest.approx(3_000 - calls - 2 * 40)
+    now[0] = 1_000.0
+    next(search.each())
+    assert forms.built["onnx-runtime"] == pytest.approx(search.deadline - 1_000)
+    now[0] = search.deadline + 1
+    assert not list(search.each())
+    assert {why for _, why in search.refused} >= {"no time was left for it: give more with --time"}
 
 
 def shares(trials: list[FormTrial]) -> list[float]:

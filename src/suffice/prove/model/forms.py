@@ -158,16 +158,17 @@ class Forms:
                 shutil.rmtree(built.parent)
         before.write_text(model)
 
-    def build(self, change: Change, source: Made, made: Made) -> None:
-        """Make a form out of another by a change, in a process of its own.
+    def build(self, change: Change, source: Made, made: Made, *, limit_s: float = math.inf) -> None:
+        """Make a form out of another by a change, in a process of its own, within the limits and `limit_s`.
 
         Raises:
             WorkerError: if that fails, or takes more time or memory than it may.
         """
         limits = self.limits
         if not (made.folder / BUILT).exists():
+            seconds = min(limits.seconds, limit_s)
             with Worker(
-                made.folder, environment=self.environment, limit_s=limits.seconds, limit_bytes=limits.memory_bytes
+                made.folder, environment=self.environment, limit_s=seconds, limit_bytes=limits.memory_bytes
             ) as worker:
                 folders = {"source": source.folder, "folder": made.folder, "samples": self.samples}
                 named = {name: str(folder) for name, folder in folders.items()}

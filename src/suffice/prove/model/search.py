@@ -17,7 +17,7 @@ from typing import Any
 from suffice.change.models import EXPORT, ORDER, STRUCTURES, change_of, technique
 from suffice.errors import ModelError
 from suffice.form.bundle import SAMPLE
-from suffice.measure.model.timing import TIE, by_turns, fastest, ratio
+from suffice.measure.model.timing import SLICE_S, TIE, by_turns, fastest, ratio
 from suffice.prove.model.forms import ORIGINAL, Forms, Made
 from suffice.prove.model.quality import CONFIDENCE, Bar, judge, value_of
 from suffice.records import Change, FormTrial, Judgement, Outcome, Risk
@@ -100,7 +100,15 @@ class ModelTrials:
             self.forms.time(self.forms.worker, made, self.terms.batches, rounds=ROUNDS, rng=self.rng)
         except WorkerError as error:
             raise ModelError(f"the model as it is can't be timed: {error}") from error
+        self.deadline -= min(self._end_s(), self.terms.seconds / 2)
         return _trial(made, Outcome.KEPT, "what the others are compared with")
+
+    def _end_s(self) -> float:
+        """About what is kept for the end: the best forms and the original by turns, two that answer held out."""
+        medians, last = self.forms.original.medians, max(self.forms.original.medians)
+        size = last if self.terms.minimise == "throughput" else min(medians)
+        by_turns_s = (MOST_CONFIRMED + 1) * LAST_ROUNDS * max(SLICE_S, LAST_CALLS * medians[size])
+        return by_turns_s + 2 * self.forms.subject.samples["held-out"] * medians[last] / last
 
     def each(self) -> Iterator[FormTrial]:
         """Build and try what the techniques propose, in their order; then the same of models of another structure."""
@@ -212,7 +220,7 @@ class ModelTrials:
     def _judged(self, change: Change, source: Made, made: Made) -> Judgement:
         """Whether the form answers as it should and is good enough on the search's samples; it is timed between."""
         self.say(f"{made.name}: building it")
-        self.forms.build(change, source, made)
+        self.forms.build(change, source, made, limit_s=self.deadline - self.clock())
         with self.forms.open(made) as worker:
             wrong = self._wrong(self.forms.distances(worker, made), source, made)
             if wrong is not None:
