@@ -122,7 +122,7 @@ def _search(target: str, options: dict[str, Any], bundle: Path | None) -> ModelS
     from suffice.prove.model.search import ModelTerms
     from suffice.records import Risk
 
-    batches, machine = _batches(options["batches"]), this_machine()
+    batches, machine = batches_of(options["batches"]), this_machine()
     terms = ModelTerms(
         bar=Bar.parse(options.get("floor", "-0.5%")),
         minimise=options.get("minimise", "latency"),
@@ -142,7 +142,12 @@ def _search(target: str, options: dict[str, Any], bundle: Path | None) -> ModelS
     return improve_model(named, terms, limits, goal, Home.of(), bundle=bundle, say=say, on_trial=_tell_trial)
 
 
-def _batches(text: str) -> tuple[int, ...]:
+def batches_of(text: str) -> tuple[int, ...]:
+    """The sizes of calls that a user named, 1 among them.
+
+    Raises:
+        UsageError: if they are no numbers.
+    """
     try:
         sizes = sorted({1, *map(int, text.split(","))})
     except ValueError:

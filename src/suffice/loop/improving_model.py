@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,7 @@ from suffice.measure.model.subject import Subject
 from suffice.prove.model.forms import ORIGINAL, Forms, Limits
 from suffice.prove.model.search import ModelTerms, ModelTrials
 from suffice.records import FormTrial, Goal, ModelSearch, Note, Outcome, as_json, front
-from suffice.run.worker import Worker, WorkerError
+from suffice.run.worker import Worker, WorkerError, with_threads
 
 LESS = ("latency_p50_s", "energy_j", "size_bytes", "memory_bytes")
 LOWER_IS_BETTER = frozenset({"perplexity", "error"})
@@ -63,7 +62,7 @@ def improve_model(
     if bundle is not None:
         require_place(bundle)
     began_s, started = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    machine, environment = this_machine(), _environment(limits.threads)
+    machine, environment = this_machine(), with_threads(limits.threads)
     with tempfile.TemporaryDirectory(prefix="model-", dir=_place(home)) as place, ExitStack() as stack:
         say("looking at the model and its samples")
         subject = _subject(target, Path(place), environment, limits, terms)
@@ -123,11 +122,6 @@ def _place(home: Home) -> Path:
     folder = home.folder / "models"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
-
-
-def _environment(threads: int) -> Mapping[str, str]:
-    """Every library that makes threads of its own makes as many."""
-    return {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
 
 
 def _subject(

@@ -61,6 +61,47 @@ class ModelSearch:
         return next(each for each in self.trials if each.name == name)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputGap:
+    """How far apart the answers of two bundles are in one output, over the samples that both answer with numbers.
+
+    `largest` is the largest absolute difference, `cosine` the mean over samples, `same_class` the share whose largest
+    entry of the last axis is the same; `not_finite_a` and `not_finite_b` count samples answered with no number.
+    """
+
+    output: int
+    largest: float | None = None
+    cosine: float | None = None
+    same_class: float | None = None
+    not_finite_a: int = 0
+    not_finite_b: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BundleDifference:
+    """Two bundles, `a` and `b`, on the same samples.
+
+    `differs` has what differs in how they came about, by name: a's and b's. `figures_a` and `figures_b` by name:
+    size_bytes, load_s, first_s, memory_bytes, latency_p50_s, and with labels quality. `quality_difference` is b's
+    less a's with its paired interval, of perplexity b's over a's. `speed` tells for each number of samples a call how
+    many times as fast b is as a, by turns.
+    """
+
+    a: str
+    b: str
+    differs: Mapping[str, tuple[str, str]]
+    samples: int
+    samples_from: str
+    threads: int
+    outputs: tuple[OutputGap, ...]
+    figures_a: Mapping[str, Figure]
+    figures_b: Mapping[str, Figure]
+    speed: Mapping[int, Figure]
+    quality: str | None = None
+    quality_difference: Figure | None = None
+    notes: tuple[Note, ...] = ()
+
+
 def front(trials: Sequence[FormTrial], less: Sequence[str], more: Sequence[str]) -> set[str]:
     """The names of the trials that none of the others beats in everything: `less` should be small, `more` large."""
 

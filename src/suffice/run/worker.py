@@ -24,6 +24,11 @@ LOOK_S = 0.5
 """How often the worker's memory is looked at."""
 
 
+def with_threads(threads: int, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables with which every library that makes threads of its own makes as many."""
+    return {**environment, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+
+
 class WorkerError(Exception):
     """The function raised, or its process ended, took too long or too much memory; the text says which."""
 
