@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from suffice.records import FormTrial, ModelSearch
 
 MODEL = re.compile(r"\.py:[A-Za-z_]\w*$|\.(onnx|pt2|pt|ts|torchscript)$")
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 MEMORY_SHARE = 0.8
 """Of what may be used, the most that a build or a form may hold."""
 
@@ -78,6 +79,13 @@ def measure(target: str, **options: Any) -> None:
     show_default=True,
     help="What should be best: latency or energy of one sample, samples a second, or bytes.",
 )
+@click.option(
+    "--for",
+    "purpose",
+    type=click.Choice(["edge"]),
+    help="Least size, then cold start; with an AWS Greengrass component.",
+)
+@click.option("--memory-limit", "memory_mib", type=click.FloatRange(min=1), help="MiB that a form for edge may hold.")
 @click.option("--allow", multiple=True, type=click.Choice(["semantic"]), help="Also try other models: fewer layers.")
 @click.option("--fine-tune-steps", type=click.IntRange(min=1), default=300, show_default=True, help="Of such a model.")
 @click.option("--time", "seconds", type=click.FloatRange(min=1), default=600, show_default=True, help="Seconds.")
@@ -96,7 +104,7 @@ def improve(target: str, *, bundle: Path, **options: Any) -> None:
 
     suffice improve target.py:classifier --floor -0.005
     """
-    found = _search(target, options, bundle=bundle)
+    found = _search(target, _for_edge(options), bundle=bundle)
     _tell(found, options["json_path"])
     if options["page_path"] is not None:
         from suffice.keep.report.model_page import write_model_page
@@ -107,6 +115,24 @@ def improve(target: str, *, bundle: Path, **options: Any) -> None:
         click.echo("the model stays as it is: no bundle was written", err=True)
     else:
         click.echo(f"wrote {bundle}: suffice.load({str(bundle)!r}) gives a callable", err=True)
+        if options["purpose"] == "edge":
+            from suffice.keep.greengrass import component_of
+
+            click.echo(f"wrote {component_of(bundle)}: put your bucket and name into its recipe.json", err=True)
+
+
+def _for_edge(options: dict[str, Any]) -> dict[str, Any]:
+    """The options, where a purpose says what is to be small."""
+    if options["purpose"] is None:
+        if options["memory_mib"] is not None:
+            raise click.UsageError(
+                "--memory-limit goes with --for edge; --build-memory limits what a form may hold here"
+            )
+        return options
+    source = click.get_current_context().get_parameter_source("minimise")
+    if source is not None and source is not click.core.ParameterSource.DEFAULT:
+        raise click.UsageError("--for edge says what should be small: leave --minimise out")
+    return {**options, "minimise": options["purpose"]}
 
 
 MODEL_VERBS: dict[str, click.Command] = {"improve": improve, "measure": measure}
@@ -131,6 +157,7 @@ def _search(target: str, options: dict[str, Any], bundle: Path | None) -> ModelS
         seconds=options.get("seconds", 0.0),
         batches=batches,
         seed=options.get("seed", 0),
+        memory_bytes=(options.get("memory_mib") or math.inf) * MIB,
     )
     limits = Limits(
         seconds=options.get("build_s", 300.0),

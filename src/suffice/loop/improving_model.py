@@ -14,13 +14,14 @@ from typing import Any
 from suffice.errors import ModelError
 from suffice.keep.bundle import require_place, write_bundle
 from suffice.keep.circumstances import facts_of
+from suffice.keep.greengrass import require_no_component, write_component
 from suffice.keep.home import Home, new_run_name
 from suffice.measure.account.place import find_place
 from suffice.measure.machine import this_machine
 from suffice.measure.model.bill import bill_of_call
 from suffice.measure.model.subject import Subject
 from suffice.prove.model.forms import ORIGINAL, Forms, Limits
-from suffice.prove.model.search import ModelTerms, ModelTrials
+from suffice.prove.model.search import BY_FIGURE, EDGE, ModelTerms, ModelTrials
 from suffice.records import FormTrial, Goal, ModelSearch, Note, Outcome, as_json, front
 from suffice.run.worker import Worker, WorkerError, with_threads
 
@@ -59,8 +60,7 @@ def improve_model(
     Raises:
         ModelError: if the model, its samples or its quality is not what it must be.
     """
-    if bundle is not None:
-        require_place(bundle)
+    _require_places(bundle, terms)
     began_s, started = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     machine, environment = this_machine(), with_threads(limits.threads)
     with tempfile.TemporaryDirectory(prefix="model-", dir=_place(home)) as place, ExitStack() as stack:
@@ -91,8 +91,23 @@ def improve_model(
             machine={"processor": facts_of(machine).processor or "unknown", "flags": list(machine.flags)},
         )
         if bundle is not None and chosen != ORIGINAL:
-            write_bundle(found, search.good[chosen].folder, bundle)
+            _write(found, search.good[chosen].folder, bundle)
         return found
+
+
+def _write(found: ModelSearch, made: Path, bundle: Path) -> None:
+    write_bundle(found, made, bundle)
+    if found.minimise == EDGE:
+        write_component(bundle)
+
+
+def _require_places(bundle: Path | None, terms: ModelTerms) -> None:
+    """Raise where what will be written would replace what is not ours."""
+    if bundle is None:
+        return
+    require_place(bundle)
+    if terms.minimise == EDGE:
+        require_no_component(bundle)
 
 
 def _tried(
@@ -151,4 +166,5 @@ def _subject(
                 )
         except WorkerError as error:
             raise ModelError(str(error)) from error
-    return replace(Subject.from_json(told), fine_tune_steps=terms.fine_tune_steps)
+    by_size = BY_FIGURE.get(terms.minimise) == "size_bytes"
+    return replace(Subject.from_json(told), fine_tune_steps=terms.fine_tune_steps, by_size=by_size)

@@ -128,6 +128,12 @@ def headline(search: ModelSearch) -> str:
         for name, what in (("speedup", "as fast with one sample"), ("throughput_gain", "the samples a second"))
         if (figure := chosen.figures.get(name)) is not None
     ]
+    size, start = chosen.figures["size_bytes"], chosen.figures.get("cold_start_s")
+    if search.minimise == "edge" and start is not None:
+        first = (
+            f"{search.chosen} has {quantity(size.value, 'B')} and answers {quantity(start.value, 's')} after its start"
+        )
+        return f"{first}; it is {' and gives '.join(gains)}"
     return f"{search.chosen} is {' and gives '.join(gains)}"
 
 
