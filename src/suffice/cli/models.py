@@ -15,7 +15,8 @@ from suffice.cli.telling import say, write_json
 if TYPE_CHECKING:
     from suffice.records import FormTrial, ModelSearch
 
-MODEL = re.compile(r"\.py:[A-Za-z_]\w*$|\.(onnx|pt2|pt|ts|torchscript)$")
+MODEL = re.compile(r"\.py:[A-Za-z_]\w*$|\.(onnx|pt2|pt|pth|ts|torchscript)$")
+FROM_RUN = "--from-run"
 MIB, GIB = 2**20, 2**30
 MEMORY_SHARE = 0.8
 """Of what may be used, the most that a build or a form may hold."""
@@ -27,7 +28,7 @@ def names_a_model(arguments: Sequence[str]) -> bool:
         return False
     for place, each in enumerate(arguments):
         after_option = place > 0 and arguments[place - 1].startswith("-")
-        if MODEL.search(each):
+        if MODEL.search(each) or each.partition("=")[0] == FROM_RUN:
             return True
         if not each.startswith("-") and not after_option:
             return False
@@ -38,7 +39,6 @@ def _target_options(command: Any) -> Any:
     """The options that name the model, its samples and the machine's share."""
     for option in reversed(
         (
-            click.argument("target"),
             click.option("--samples", help="For a file: an .npz with an array for each input, and `labels`."),
             click.option("--metric", help="accuracy, agreement, same-class, neighbours, perplexity or error."),
             click.option("--threads", type=click.IntRange(min=1), help="Of every form; else the processors allowed."),
@@ -55,6 +55,7 @@ def _target_options(command: Any) -> Any:
 
 
 @click.command()
+@click.argument("target")
 @_target_options
 def measure(target: str, **options: Any) -> None:
     """Measure a model as it is: latency, throughput, memory and quality.
@@ -65,7 +66,11 @@ def measure(target: str, **options: Any) -> None:
 
 
 @click.command()
+@click.argument("target", required=False)
 @_target_options
+@click.option(
+    FROM_RUN, "run", help="Instead of a target: the model that a measured run's job saved, by the run's name."
+)
 @click.option(
     "--floor",
     default="-0.5%",
@@ -99,12 +104,14 @@ def measure(target: str, **options: Any) -> None:
 @click.option("--html", "page_path", type=click.Path(path_type=Path), help="Write the report as a page of its own.")
 @click.option("--bundle", type=click.Path(path_type=Path), default=Path("bundle"), show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order in which forms are timed.")
-def improve(target: str, *, bundle: Path, **options: Any) -> None:
+def improve(target: str | None, *, bundle: Path, run: str | None, **options: Any) -> None:
     """Find the cheapest form of a model that keeps its quality here, and write it as a bundle.
 
     suffice improve target.py:classifier --floor -0.005
     """
-    found = _search(target, _for_edge(options), bundle=bundle)
+    if (target is None) == (run is None):
+        raise click.UsageError(f"name a target, or a run with {FROM_RUN}, and not both")
+    found = _search(target or _saved_by(str(run)), _for_edge(options), bundle=bundle)
     _tell(found, options["json_path"])
     if options["page_path"] is not None:
         from suffice.keep.report.model_page import write_model_page
@@ -119,6 +126,17 @@ def improve(target: str, *, bundle: Path, **options: Any) -> None:
             from suffice.keep.greengrass import component_of
 
             click.echo(f"wrote {component_of(bundle)}: put your bucket and name into its recipe.json", err=True)
+
+
+def _saved_by(run: str) -> str:
+    """The file of the model that a run's job saved."""
+    from suffice.keep.home import Home
+    from suffice.keep.ledger import Ledger
+    from suffice.loop.saved_model import saved_model
+
+    path = saved_model(run, Ledger(Home.of().ledger))
+    click.echo(f"the model of run {run} is {path}", err=True)
+    return str(path)
 
 
 def _for_edge(options: dict[str, Any]) -> dict[str, Any]:
