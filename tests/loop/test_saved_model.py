@@ -104,6 +104,11 @@ def test_a_measured_job_and_then_its_model(tmp_path: Path) -> None:
     done = run("improve", "--from-run", "latest", "--samples", "out/eval.npz", *quick)
     assert done.returncode == 0, done.stderr
     assert f"the model of run latest is {tmp_path / 'out' / 'last.onnx'}" in done.stderr
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "weights.pth")
+    alone = run("improve", "weights.pth", "--samples", "out/eval.npz")
+    assert alone.returncode == 2
+    assert "holds weights alone" in alone.stderr
+    assert "hint: name a function that makes it, file.py:factory" in alone.stderr
     both = run("improve", "out/last.onnx", "--from-run", "latest")
     assert both.returncode == 2
     assert "and not both" in both.stderr

@@ -165,6 +165,6 @@ def _subject(
                     **target.loading,
                 )
         except WorkerError as error:
-            raise ModelError(str(error)) from error
+            raise ModelError(str(error), hint=error.hint) from error
     by_size = BY_FIGURE.get(terms.minimise) == "size_bytes"
     return replace(Subject.from_json(told), fine_tune_steps=terms.fine_tune_steps, by_size=by_size)

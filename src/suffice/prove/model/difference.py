@@ -96,7 +96,7 @@ def difference(a: Path, b: Path, place: Path, terms: DiffTerms) -> BundleDiffere
     try:
         return _compared(sides, batches, place, terms)
     except WorkerError as error:
-        raise ModelError(f"{a} and {b} can't be compared: {error}") from error
+        raise ModelError(f"{a} and {b} can't be compared: {error}", hint=error.hint) from error
 
 
 def _require_alike(first: Side, second: Side) -> None:
