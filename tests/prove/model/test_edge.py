@@ -44,8 +44,9 @@ class Planned:
         (folder / "search.npz").write_text(name)
         return folder
 
-    def build(self, change: Any, _: Made, made: Made) -> None:
+    def build(self, change: Any, _: Made, made: Made, *, limit_s: float) -> None:
         """Its size."""
+        assert limit_s > 0
         Form(backend=change.id.split("-")[0], file="model", inputs=SUBJECT.inputs).write(made.folder)
         made.figures["size_bytes"] = measured(self.plan[change.id][0], "B")
 
