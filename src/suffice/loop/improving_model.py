@@ -21,8 +21,9 @@ from suffice.measure.account.place import find_place
 from suffice.measure.machine import this_machine
 from suffice.measure.model.bill import bill_of_call
 from suffice.measure.model.subject import Subject
+from suffice.prove.model.edge import EDGE
 from suffice.prove.model.forms import ORIGINAL, Forms, Limits
-from suffice.prove.model.search import BY_FIGURE, EDGE, ModelTerms, ModelTrials
+from suffice.prove.model.search import BY_FIGURE, ModelTerms, ModelTrials
 from suffice.records import FormTrial, Goal, ModelSearch, Note, Outcome, as_json, front
 from suffice.run.worker import Worker, WorkerError, with_threads
 

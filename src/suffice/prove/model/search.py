@@ -8,7 +8,6 @@ gains, is not built. The floor is kept on samples that neither calibration nor t
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -20,9 +19,10 @@ from suffice.change.models import EXPORT, ORDER, STRUCTURES, change_of, techniqu
 from suffice.errors import ModelError
 from suffice.form.bundle import SAMPLE
 from suffice.measure.model.timing import SLICE_S, TIE, by_turns, fastest, ratio
+from suffice.prove.model.edge import EDGE, holds_too_much, soonest
 from suffice.prove.model.forms import ORIGINAL, Forms, Made
 from suffice.prove.model.quality import CONFIDENCE, Bar, judge, value_of
-from suffice.records import Change, FormTrial, Judgement, Outcome, Risk, measured
+from suffice.records import Change, FormTrial, Judgement, Outcome, Risk
 from suffice.run.worker import WorkerError
 
 ROUNDS, LAST_ROUNDS, LAST_CALLS = 6, 20, 10
@@ -31,7 +31,6 @@ BISECTIONS = 4
 LEAST_COSINE = 0.9
 MOST_STRETCHED = 1.25
 MOST_ROUNDING = 1e-3
-EDGE, STARTS, MIB = "edge", 3, 2**20
 BY_FIGURE = {"energy": "energy_j", "size": "size_bytes", "memory": "memory_bytes", EDGE: "size_bytes"}
 """What is told by one figure, and not by the time of calls."""
 FIRST_SHARE = 0.8
@@ -221,12 +220,10 @@ class ModelTrials:
         if judgement.met is False:
             return _trial(made, Outcome.REFUSED, judgement.reason)
         self.good[made.name] = made
-        held = made.figures["memory_bytes"].value
-        if held > self.terms.memory_bytes:  # others may start from it all the same
+        held = holds_too_much(made, self.terms.memory_bytes)
+        if held is not None:  # others may start from it all the same
             self.too_large.add(made.name)
-            most = f"{self.terms.memory_bytes / MIB:.0f} MiB are allowed"
-            reason = f"its process held {held / MIB:.0f} MiB when it was opened and called once, {most}"
-            return _trial(made, Outcome.REFUSED, reason)
+            return _trial(made, Outcome.REFUSED, held)
         return _trial(made, Outcome.KEPT, judgement.reason)
 
     def _judged(self, change: Change, source: Made, made: Made) -> Judgement:
@@ -325,7 +322,11 @@ class ModelTrials:
         fitting = [made for made in near[:MOST_CONFIRMED] if made is not self.forms.original]
         if self.terms.minimise in BY_FIGURE or not fitting:
             tied = [made for made in near if self._cost(made) <= self._cost(near[0]) * (1 + TIE)]
-            return self._soonest(tied) if self.terms.minimise == EDGE else min(tied, key=_simplicity)
+            return (
+                soonest(tied, self.forms, self.rng, self.say)
+                if self.terms.minimise == EDGE
+                else min(tied, key=_simplicity)
+            )
         sizes = self.forms.common_sizes(fitting[0], self.terms.batches)
         size = min(sizes) if self.terms.minimise == "latency" else max(sizes)
         fitting = [made for made in fitting if size in made.sizes(self.terms.batches)]
@@ -344,25 +345,6 @@ class ModelTrials:
                 made.figures["throughput_gain"] = gain
         simplicity = {made.name: _simplicity(made) for made in (*fitting, self.forms.original)}
         return self.good[fastest(times, simplicity)]
-
-    def _soonest(self, tied: Sequence[Made]) -> Made:
-        """The one that is opened and gives its first answer soonest: the medians of a few starts of each, by turns."""
-        seconds: dict[str, list[float]] = {made.name: [] for made in tied}
-        for _ in range(STARTS):
-            for made in self.rng.sample(tied, len(tied)):
-                self.say(f"{made.name}: opening it")
-                try:
-                    with self.forms.open(made):
-                        seconds[made.name].append(made.figures["load_s"].value + made.figures["first_s"].value)
-                except WorkerError:
-                    seconds[made.name].append(math.inf)
-        for made in tied:
-            each = sorted(seconds[made.name])
-            if each[-1] < math.inf:
-                made.figures["cold_start_s"] = measured(
-                    statistics.median(each), "s", low=each[0], high=each[-1], method=f"{STARTS} starts by turns"
-                )
-        return min(tied, key=lambda made: statistics.median(seconds[made.name]))
 
     def latest(self, trial: FormTrial) -> FormTrial:
         """The trial with what was found of its form since; refused where it missed the floor at the end."""
