@@ -77,7 +77,7 @@ def figures(data: Any) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["-h"], ["measure", "--help"], ["report", "--help"], ["doctor", "--help"]]
+    "words", [["--help"], ["-h"], ["measure", "--help"], ["report", "--help"], ["doctor", "--help"], ["diff", "--help"]]
 )
 def test_help(suffice: Suffice, words: list[str]) -> None:
     """Each verb tells what it does."""

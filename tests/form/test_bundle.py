@@ -12,62 +12,14 @@ import pytest
 import torch
 
 import suffice
-from suffice.change.models import build_form, change_of
 from suffice.errors import ModelError
 from suffice.form.bundle import sha256
-from suffice.form.calls import answer, open_here, write_sample
+from suffice.form.calls import answer, open_here
 from suffice.form.description import Form
 from suffice.keep.bundle import write_bundle
-from suffice.measure.model.subject import Subject
-from suffice.measure.model.torch_target import inspect_module
-from suffice.records import FormTrial, ModelSearch, Outcome, as_json
+from tests.form.made_bundles import TARGETS, made, searched
 
-TARGETS = Path(__file__).parent / "targets.py"
 DIGIT = 48
-
-
-def made(name: str, folder: Path, *changes: str) -> tuple[Subject, Path]:
-    """A target's form, by these techniques one after the other."""
-    told = inspect_module({}, f"{TARGETS}:{name}", str(folder / "samples"), trust=False, quality=None)
-    subject, source = Subject.from_json(told), folder / "original"
-    source.mkdir()
-    subject.form.write(source)
-    for change in changes:
-        target = folder / change
-        target.mkdir()
-        build_form({}, change, {}, source=str(source), folder=str(target), samples=str(folder / "samples"))
-        source = target
-    kept: dict[str, object] = {}
-    open_here(kept, str(source), str(folder / "samples"), threads=1)
-    write_sample(kept, str(source / "sample.npz"))
-    return subject, source
-
-
-def searched(subject: Subject, *changes: str, flags: tuple[str, ...] = ()) -> ModelSearch:
-    """A search that chose the form by these techniques."""
-    trial = FormTrial(
-        name=changes[-1],
-        changes=tuple(change_of(each, {}) for each in changes),
-        outcome=Outcome.KEPT,
-        reason="as good",
-        facts={"versions": {"onnxruntime": "1"}},
-    )
-    return ModelSearch(
-        name="s",
-        target=subject.target,
-        started="2026-01-01T00:00:00+00:00",
-        seconds=1.0,
-        quality=subject.quality,
-        floor="-0.5%",
-        minimise="latency",
-        threads=1,
-        chosen=trial.name,
-        trials=(trial,),
-        refused=(),
-        batches=(1,),
-        subject=as_json(subject),
-        machine={"processor": "made up", "flags": list(flags)},
-    )
 
 
 @pytest.fixture(scope="module")

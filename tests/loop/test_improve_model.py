@@ -122,6 +122,8 @@ def test_a_model_that_can_not_be_compared_with(tmp_path: Path, name: str, says: 
         ((f"{TARGETS}:small", "--batches", "many"), "numbers with commas"),
         ((f"{TARGETS}:small", "--floor", "high"), "is no number"),
         ((f"{TARGETS}:small", "--metric", "f1"), "no quality 'f1'"),
+        ((f"{TARGETS}:small", "--memory-limit", "64"), "goes with --for edge"),
+        ((f"{TARGETS}:small", "--for", "edge", "--minimise", "size"), "leave --minimise out"),
     ],
 )
 def test_what_can_not_be_asked_for(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
@@ -170,6 +172,23 @@ def test_the_cheapest_form_that_is_good_enough(tmp_path: Path) -> None:
     model.self_test()
     assert model(np.zeros((5, 16), np.float32)).shape == (5, 4)
     assert TARGETS.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_the_smallest_form_for_the_edge(tmp_path: Path) -> None:
+    """Weights of few bits, although they gain no time; a component comes beside its bundle, which loads."""
+    told = found("improve", "classifier", tmp_path, "--floor", -0.03, "--for", "edge", "--memory-limit", 2_000)
+    kept = {each["name"]: each["figures"] for each in told["trials"] if each["outcome"] == "kept"}
+    chosen = kept[told["chosen"]]
+    assert "onnx-weights (bits=4)" in kept, told["said"]
+    assert chosen["size_bytes"]["value"] < kept["original"]["size_bytes"]["value"] / 3
+    assert chosen["size_bytes"]["value"] <= min(each["size_bytes"]["value"] for each in kept.values()) * 1.05
+    assert chosen["cold_start_s"]["low"] <= chosen["cold_start_s"]["value"]
+    assert suffice.load(tmp_path / "bundle").self_test() < 0.02
+    assert {each.name for each in (tmp_path / "bundle-greengrass").iterdir()} == {"recipe.json", "bundle.zip"}
+    again = run("improve", f"{TARGETS}:classifier", tmp_path, "--for", "edge")
+    assert again.returncode == 2
+    assert "bundle-greengrass is there already" in again.stderr
 
 
 @pytest.mark.slow

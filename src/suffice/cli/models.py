@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,9 @@ from suffice.cli.telling import say, write_json
 if TYPE_CHECKING:
     from suffice.records import FormTrial, ModelSearch
 
-MODEL = re.compile(r"\.py:[A-Za-z_]\w*$|\.(onnx|pt2|pt|ts|torchscript)$")
-GIB = 2**30
+MODEL = re.compile(r"\.py:[A-Za-z_]\w*$|\.(onnx|pt2|pt|pth|ts|torchscript)$")
+FROM_RUN = "--from-run"
+MIB, GIB = 2**20, 2**30
 MEMORY_SHARE = 0.8
 """Of what may be used, the most that a build or a form may hold."""
 
@@ -26,7 +28,7 @@ def names_a_model(arguments: Sequence[str]) -> bool:
         return False
     for place, each in enumerate(arguments):
         after_option = place > 0 and arguments[place - 1].startswith("-")
-        if MODEL.search(each):
+        if MODEL.search(each) or each.partition("=")[0] == FROM_RUN:
             return True
         if not each.startswith("-") and not after_option:
             return False
@@ -37,7 +39,6 @@ def _target_options(command: Any) -> Any:
     """The options that name the model, its samples and the machine's share."""
     for option in reversed(
         (
-            click.argument("target"),
             click.option("--samples", help="For a file: an .npz with an array for each input, and `labels`."),
             click.option("--metric", help="accuracy, agreement, same-class, neighbours, perplexity or error."),
             click.option("--threads", type=click.IntRange(min=1), help="Of every form; else the processors allowed."),
@@ -54,6 +55,7 @@ def _target_options(command: Any) -> Any:
 
 
 @click.command()
+@click.argument("target")
 @_target_options
 def measure(target: str, **options: Any) -> None:
     """Measure a model as it is: latency, throughput, memory and quality.
@@ -64,7 +66,11 @@ def measure(target: str, **options: Any) -> None:
 
 
 @click.command()
+@click.argument("target", required=False)
 @_target_options
+@click.option(
+    FROM_RUN, "run", help="Instead of a target: the model that a measured run's job saved, by the run's name."
+)
 @click.option(
     "--floor",
     default="-0.5%",
@@ -78,6 +84,13 @@ def measure(target: str, **options: Any) -> None:
     show_default=True,
     help="What should be best: latency or energy of one sample, samples a second, or bytes.",
 )
+@click.option(
+    "--for",
+    "purpose",
+    type=click.Choice(["edge"]),
+    help="Least size, then cold start; with an AWS Greengrass component.",
+)
+@click.option("--memory-limit", "memory_mib", type=click.FloatRange(min=1), help="MiB that a form for edge may hold.")
 @click.option("--allow", multiple=True, type=click.Choice(["semantic"]), help="Also try other models: fewer layers.")
 @click.option("--fine-tune-steps", type=click.IntRange(min=1), default=300, show_default=True, help="Of such a model.")
 @click.option("--time", "seconds", type=click.FloatRange(min=1), default=600, show_default=True, help="Seconds.")
@@ -91,12 +104,14 @@ def measure(target: str, **options: Any) -> None:
 @click.option("--html", "page_path", type=click.Path(path_type=Path), help="Write the report as a page of its own.")
 @click.option("--bundle", type=click.Path(path_type=Path), default=Path("bundle"), show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order in which forms are timed.")
-def improve(target: str, *, bundle: Path, **options: Any) -> None:
+def improve(target: str | None, *, bundle: Path, run: str | None, **options: Any) -> None:
     """Find the cheapest form of a model that keeps its quality here, and write it as a bundle.
 
     suffice improve target.py:classifier --floor -0.005
     """
-    found = _search(target, options, bundle=bundle)
+    if (target is None) == (run is None):
+        raise click.UsageError(f"name a target, or a run with {FROM_RUN}, and not both")
+    found = _search(target or _saved_by(str(run)), _for_edge(options), bundle=bundle)
     _tell(found, options["json_path"])
     if options["page_path"] is not None:
         from suffice.keep.report.model_page import write_model_page
@@ -107,6 +122,35 @@ def improve(target: str, *, bundle: Path, **options: Any) -> None:
         click.echo("the model stays as it is: no bundle was written", err=True)
     else:
         click.echo(f"wrote {bundle}: suffice.load({str(bundle)!r}) gives a callable", err=True)
+        if options["purpose"] == "edge":
+            from suffice.keep.greengrass import component_of
+
+            click.echo(f"wrote {component_of(bundle)}: put your bucket and name into its recipe.json", err=True)
+
+
+def _saved_by(run: str) -> str:
+    """The file of the model that a run's job saved."""
+    from suffice.keep.home import Home
+    from suffice.keep.ledger import Ledger
+    from suffice.loop.saved_model import saved_model
+
+    path = saved_model(run, Ledger(Home.of().ledger))
+    click.echo(f"the model of run {run} is {path}", err=True)
+    return str(path)
+
+
+def _for_edge(options: dict[str, Any]) -> dict[str, Any]:
+    """The options, where a purpose says what is to be small."""
+    if options["purpose"] is None:
+        if options["memory_mib"] is not None:
+            raise click.UsageError(
+                "--memory-limit goes with --for edge; --build-memory limits what a form may hold here"
+            )
+        return options
+    source = click.get_current_context().get_parameter_source("minimise")
+    if source is not None and source is not click.core.ParameterSource.DEFAULT:
+        raise click.UsageError("--for edge says what should be small: leave --minimise out")
+    return {**options, "minimise": options["purpose"]}
 
 
 MODEL_VERBS: dict[str, click.Command] = {"improve": improve, "measure": measure}
@@ -122,7 +166,7 @@ def _search(target: str, options: dict[str, Any], bundle: Path | None) -> ModelS
     from suffice.prove.model.search import ModelTerms
     from suffice.records import Risk
 
-    batches, machine = _batches(options["batches"]), this_machine()
+    batches, machine = batches_of(options["batches"]), this_machine()
     terms = ModelTerms(
         bar=Bar.parse(options.get("floor", "-0.5%")),
         minimise=options.get("minimise", "latency"),
@@ -131,6 +175,7 @@ def _search(target: str, options: dict[str, Any], bundle: Path | None) -> ModelS
         seconds=options.get("seconds", 0.0),
         batches=batches,
         seed=options.get("seed", 0),
+        memory_bytes=(options.get("memory_mib") or math.inf) * MIB,
     )
     limits = Limits(
         seconds=options.get("build_s", 300.0),
@@ -142,7 +187,12 @@ def _search(target: str, options: dict[str, Any], bundle: Path | None) -> ModelS
     return improve_model(named, terms, limits, goal, Home.of(), bundle=bundle, say=say, on_trial=_tell_trial)
 
 
-def _batches(text: str) -> tuple[int, ...]:
+def batches_of(text: str) -> tuple[int, ...]:
+    """The sizes of calls that a user named, 1 among them.
+
+    Raises:
+        UsageError: if they are no numbers.
+    """
     try:
         sizes = sorted({1, *map(int, text.split(","))})
     except ValueError:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from suffice import __version__
+from suffice.cli.bundles import diff
 from suffice.cli.models import MODEL_VERBS, names_a_model
 from suffice.cli.telling import say, write_json
 from suffice.errors import SufficeError
@@ -52,6 +53,9 @@ class Verbs(click.Group):
 @click.version_option(__version__, prog_name="suffice")
 def main() -> None:
     """Deep-learning work that uses no more compute, money, energy and carbon than its goal needs, and proves it."""
+
+
+main.add_command(diff)
 
 
 @main.command(context_settings={"allow_interspersed_args": False})

@@ -26,6 +26,9 @@ MANIFEST, SAMPLE = "manifest.toml", "sample.npz"
 SCHEMA = 1
 UNBOUNDED = float("inf")
 
+Bounds = Mapping[str, Sequence[int]]
+"""The least and the most of free axes that have such."""
+
 
 class Bundle:
     """A model that can be called; `notes` say what was not proven on this processor.
@@ -38,7 +41,7 @@ class Bundle:
         self.manifest = manifest
         self.notes = tuple(notes)
         self.form = Form.read(folder)
-        self.bounds: Mapping[str, Sequence[int]] = manifest.get("bounds", {})
+        self.bounds: Bounds = manifest.get("bounds", {})
         self.session = open_form(folder, threads)
 
     def __call__(self, *inputs: Any) -> Any:
@@ -49,37 +52,13 @@ class Bundle:
         """
         torch_given = any(hasattr(each, "numpy") for each in inputs)
         arrays = [each.numpy(force=True) if hasattr(each, "numpy") else np.asarray(each) for each in inputs]
-        self._check(arrays)
+        require_fit(self.form, self.bounds, arrays)
         found = self.session([np.ascontiguousarray(each) for each in arrays])
         if torch_given:
             import torch  # noqa: PLC0415 - whoever gives tensors has it
 
             found = [torch.from_numpy(each) for each in found]
         return found[0] if len(found) == 1 else tuple(found)
-
-    def _check(self, arrays: Sequence[Any]) -> None:
-        if len(arrays) != len(self.form.inputs):
-            names = ", ".join(port.name for port in self.form.inputs)
-            raise ModelError(f"the model takes {len(self.form.inputs)} inputs ({names}), found {len(arrays)}")
-        sizes: dict[str, int] = {}
-        for array, port in zip(arrays, self.form.inputs, strict=True):
-            if array.dtype != np.dtype(port.dtype):
-                raise ModelError(f"{port.name} must be {port.dtype}, found {array.dtype}")
-            if array.ndim != len(port.shape):
-                raise ModelError(f"{port.name} has {len(port.shape)} axes {port.shape}, found {array.shape}")
-            for size, asked in zip(array.shape, port.shape, strict=True):
-                if isinstance(asked, int) and size != asked:
-                    raise ModelError(f"{port.name} must have the shape {port.shape}, found {array.shape}")
-                if isinstance(asked, str):
-                    self._check_free(port.name, asked, size, sizes)
-
-    def _check_free(self, port: str, axis: str, size: int, sizes: dict[str, int]) -> None:
-        least, most = self.bounds.get(axis, (1, UNBOUNDED))
-        if not least <= size <= most:
-            told = f"{least} or more" if most == UNBOUNDED else f"{least} to {most}"
-            raise ModelError(f"{port}: the axis {axis} may be {told}, found {size}")
-        if sizes.setdefault(axis, size) != size:
-            raise ModelError(f"{port}: the axis {axis} is {size} here and {sizes[axis]} in another input")
 
     def self_test(self) -> float:
         """Answer the sample that came with it; the largest difference from the answer that it had, in its scale.
@@ -104,6 +83,37 @@ class Bundle:
         return furthest
 
 
+def require_fit(form: Form, bounds: Bounds, arrays: Sequence[Any]) -> None:
+    """Raise where these are not the inputs that a form takes.
+
+    Raises:
+        ModelError: naming the input, with what was found and what is allowed.
+    """
+    if len(arrays) != len(form.inputs):
+        names = ", ".join(port.name for port in form.inputs)
+        raise ModelError(f"the model takes {len(form.inputs)} inputs ({names}), found {len(arrays)}")
+    sizes: dict[str, int] = {}
+    for array, port in zip(arrays, form.inputs, strict=True):
+        if array.dtype != np.dtype(port.dtype):
+            raise ModelError(f"{port.name} must be {port.dtype}, found {array.dtype}")
+        if array.ndim != len(port.shape):
+            raise ModelError(f"{port.name} has {len(port.shape)} axes {port.shape}, found {array.shape}")
+        for size, asked in zip(array.shape, port.shape, strict=True):
+            if isinstance(asked, int) and size != asked:
+                raise ModelError(f"{port.name} must have the shape {port.shape}, found {array.shape}")
+            if isinstance(asked, str):
+                _require_size(bounds, port.name, asked, size, sizes)
+
+
+def _require_size(bounds: Bounds, port: str, axis: str, size: int, sizes: dict[str, int]) -> None:
+    least, most = bounds.get(axis, (1, UNBOUNDED))
+    if not least <= size <= most:
+        told = f"{least} or more" if most == UNBOUNDED else f"{least} to {most}"
+        raise ModelError(f"{port}: the axis {axis} may be {told}, found {size}")
+    if sizes.setdefault(axis, size) != size:
+        raise ModelError(f"{port}: the axis {axis} is {size} here and {sizes[axis]} in another input")
+
+
 def load(folder: str | Path, *, threads: int | None = None) -> Bundle:
     """The model of a bundle, once its files are those that were written.
 
@@ -114,7 +124,7 @@ def load(folder: str | Path, *, threads: int | None = None) -> Bundle:
     folder = Path(folder)
     manifest = read_manifest(folder)
     require_intact(folder, manifest)
-    return Bundle(folder, manifest, threads or int(manifest["run"]["threads"]), _strange(manifest))
+    return Bundle(folder, manifest, threads or int(manifest["run"]["threads"]), notes_of(manifest))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -173,7 +183,7 @@ def flags_here() -> frozenset[str]:
     return frozenset((told.get("flags") or told.get("Features") or "").split())
 
 
-def _strange(manifest: Mapping[str, Any]) -> list[str]:
+def notes_of(manifest: Mapping[str, Any]) -> list[str]:
     """What of the proof does not hold on this processor."""
     proven = frozenset(manifest["processor"]["flags"])
     missing = sorted(proven - flags_here())

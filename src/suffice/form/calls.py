@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import psutil
 
 from suffice.form.backends import Session, open_form
+from suffice.form.bundle import load
 from suffice.form.description import Form
 from suffice.form.samples import Batch, in_batches, of_size, read_samples
 
@@ -20,8 +22,17 @@ ANSWER_BATCH = 32
 
 def open_here(kept: Kept, folder: str, samples: str, *, threads: int) -> dict[str, Any]:
     """Open the form of a folder and answer once: the seconds of both, the most memory held, what the backend tells."""
+    return _opened(kept, folder, samples, lambda: open_form(Path(folder), threads))
+
+
+def open_bundle(kept: Kept, folder: str, samples: str, *, threads: int) -> dict[str, Any]:
+    """The same of a bundle, once its files are those that were written; looking at them is part of the seconds."""
+    return _opened(kept, folder, samples, lambda: load(folder, threads=threads).session)
+
+
+def _opened(kept: Kept, folder: str, samples: str, opening: Callable[[], Session]) -> dict[str, Any]:
     begun_s = time.perf_counter()
-    session = open_form(Path(folder), threads)
+    session = opening()
     loaded_s = time.perf_counter()
     batch = Form.read(Path(folder)).inputs[0].shape[0]
     kept["session"], kept["batch"] = session, batch if isinstance(batch, int) else None

@@ -67,15 +67,17 @@ def write_samples(folder: Path, batches: Iterable[Batch], *, seed: int = 0) -> d
     random.Random(seed).shuffle(places)  # noqa: S311 - it shuffles
     parts = dict(_parts(places))
     for split, chosen in parts.items():
-        (folder / split).mkdir(parents=True, exist_ok=True)
-        for number, whole in enumerate(wholes):
-            own = [place for group, place in chosen if group == number]
-            if own:
-                _save(folder / split / f"{number}.npz", whole.part(np.array(own)))
-    few = of_size(read_samples(folder, "search"), FEW)
-    (folder / "few").mkdir(exist_ok=True)
-    _save(folder / "few" / "0.npz", few)
+        own = [[place for group, place in chosen if group == number] for number in range(len(wholes))]
+        write_part(folder, split, [whole.part(np.array(some)) for whole, some in zip(wholes, own, strict=True) if some])
+    write_part(folder, "few", [of_size(read_samples(folder, "search"), FEW)])
     return {split: len(chosen) for split, chosen in parts.items()}
+
+
+def write_part(folder: Path, split: str, batches: Iterable[Batch]) -> None:
+    """Write samples as one part, a file for each batch."""
+    (folder / split).mkdir(parents=True, exist_ok=True)
+    for number, batch in enumerate(batches):
+        _save(folder / split / f"{number}.npz", batch)
 
 
 def _parts(places: Sequence[tuple[int, int]]) -> Iterator[tuple[str, Sequence[tuple[int, int]]]]:

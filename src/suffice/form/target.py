@@ -55,11 +55,13 @@ def load_target(target: str, *, trust: bool = False, samples: str | None = None)
         return _loaded(target, _factory(Path(path), factory)())
     suffix = Path(target).suffix
     if not Path(target).is_file():
-        raise ModelError(f"there is no file {target}", hint="a target is file.py:factory, or a .pt2, .ts or .onnx file")
+        raise ModelError(
+            f"there is no file {target}", hint="a target is file.py:factory, or a .pt2, .pt, .pth, .ts or .onnx file"
+        )
     if suffix == ".pt2":
         _require_trust(target, trust=trust)
         return _loaded(target, {**_given(samples), **_program(torch.export.load(target))})
-    if suffix in {".ts", ".pt", ".torchscript"}:
+    if suffix in {".ts", ".pt", ".pth", ".torchscript"}:
         return _loaded(target, {"model": _script(target, trust=trust), **_given(samples)})
     raise ModelError(f"{target} is no model that is known", hint=f"a factory is {EXAMPLE}")
 
@@ -89,8 +91,23 @@ def _script(target: str, *, trust: bool) -> Any:
             warnings.simplefilter("ignore", DeprecationWarning)
             return torch.jit.load(target)
     except RuntimeError:
+        if _is_plain(target):
+            weights = f"model.load_state_dict(torch.load({Path(target).name!r}))"
+            raise ModelError(
+                f"{target} holds weights alone, and not the model that they belong to",
+                hint=f"name a function that makes it, file.py:factory, and in it {weights}",
+            ) from None
         _require_trust(target, trust=trust)
         return torch.load(target, weights_only=False)
+
+
+def _is_plain(target: str) -> bool:
+    """Whether a file of `torch.save` has but tensors and plain values, which are loaded without running code."""
+    try:
+        torch.load(target, weights_only=True, map_location="cpu")
+    except Exception:  # noqa: BLE001 - of many kinds: it has classes, or is no such file
+        return False
+    return True
 
 
 def _require_trust(target: str, *, trust: bool) -> None:

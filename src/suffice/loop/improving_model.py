@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,16 +14,18 @@ from typing import Any
 from suffice.errors import ModelError
 from suffice.keep.bundle import require_place, write_bundle
 from suffice.keep.circumstances import facts_of
+from suffice.keep.greengrass import require_no_component, write_component
 from suffice.keep.home import Home, new_run_name
 from suffice.loop.search_folder import search_folder
 from suffice.measure.account.place import find_place
 from suffice.measure.machine import this_machine
 from suffice.measure.model.bill import bill_of_call
 from suffice.measure.model.subject import Subject
+from suffice.prove.model.edge import EDGE
 from suffice.prove.model.forms import ORIGINAL, Forms, Limits
-from suffice.prove.model.search import ModelTerms, ModelTrials
+from suffice.prove.model.search import BY_FIGURE, ModelTerms, ModelTrials
 from suffice.records import FormTrial, Goal, ModelSearch, Note, Outcome, as_json, front
-from suffice.run.worker import Worker, WorkerError
+from suffice.run.worker import Worker, WorkerError, with_threads
 
 LESS = ("latency_p50_s", "energy_j", "size_bytes", "memory_bytes")
 LOWER_IS_BETTER = frozenset({"perplexity", "error"})
@@ -61,10 +62,9 @@ def improve_model(
     Raises:
         ModelError: if the model, its samples or its quality is not what it must be.
     """
-    if bundle is not None:
-        require_place(bundle)
+    _require_places(bundle, terms)
     began_s, started = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    machine, environment = this_machine(), _environment(limits.threads)
+    machine, environment = this_machine(), with_threads(limits.threads)
     folder = search_folder(home.folder / "models", Path(target.name).resolve(), target.samples, target.quality)
     with folder as place, ExitStack() as stack:
         say("looking at the model and its samples")
@@ -93,8 +93,23 @@ def improve_model(
             machine={"processor": facts_of(machine).processor or "unknown", "flags": list(machine.flags)},
         )
         if bundle is not None and chosen != ORIGINAL:
-            write_bundle(found, search.good[chosen].folder, bundle)
+            _write(found, search.good[chosen].folder, bundle)
         return found
+
+
+def _write(found: ModelSearch, made: Path, bundle: Path) -> None:
+    write_bundle(found, made, bundle)
+    if found.minimise == EDGE:
+        write_component(bundle)
+
+
+def _require_places(bundle: Path | None, terms: ModelTerms) -> None:
+    """Raise where what will be written would replace what is not ours."""
+    if bundle is None:
+        return
+    require_place(bundle)
+    if terms.minimise == EDGE:
+        require_no_component(bundle)
 
 
 def _tried(
@@ -120,11 +135,6 @@ def _with_front(subject: Subject, trials: Sequence[FormTrial]) -> tuple[FormTria
     less, more = (*LESS, *(["quality"] * lower)), ("throughput_per_s", *(["quality"] * (not lower)))
     best = front([each for each in trials if each.outcome is Outcome.KEPT], less, more)
     return tuple(replace(each, front=each.name in best) for each in trials)
-
-
-def _environment(threads: int) -> Mapping[str, str]:
-    """Every library that makes threads of its own makes as many."""
-    return {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
 
 
 def _subject(
@@ -154,5 +164,6 @@ def _subject(
                     **target.loading,
                 )
         except WorkerError as error:
-            raise ModelError(str(error)) from error
-    return replace(Subject.from_json(told), fine_tune_steps=terms.fine_tune_steps)
+            raise ModelError(str(error), hint=error.hint) from error
+    by_size = BY_FIGURE.get(terms.minimise) == "size_bytes"
+    return replace(Subject.from_json(told), fine_tune_steps=terms.fine_tune_steps, by_size=by_size)

@@ -7,13 +7,14 @@ measured of a target, a `Trial` what was compared. All turn into plain JSON and 
 from __future__ import annotations
 
 from suffice.records.figures import Figure, Origin, estimated, looked_up, measured, product
-from suffice.records.models import FormTrial, ModelSearch, front
+from suffice.records.models import BundleDifference, FormTrial, ModelSearch, OutputGap, front
 from suffice.records.plain import as_json
 from suffice.records.profile import PROFILE_SCHEMA, Goal, Loader, Note, Profile, Rank, Series, Target
 from suffice.records.trials import Change, Course, Finding, Judgement, Outcome, Risk, Search, Trial, Verdict
 
 __all__ = [
     "PROFILE_SCHEMA",
+    "BundleDifference",
     "Change",
     "Course",
     "Figure",
@@ -26,6 +27,7 @@ __all__ = [
     "Note",
     "Origin",
     "Outcome",
+    "OutputGap",
     "Profile",
     "Rank",
     "Risk",

@@ -17,9 +17,9 @@ class FormTrial:
 
     `figures` by name: latency_p50_s, latency_p95_s, latency_p99_s (one sample), throughput_per_s, speedup (of one
     sample, over the original by turns), throughput_gain, energy_j and carbon_gco2e (of one sample), memory_bytes,
-    size_bytes, load_s, first_s, quality (of the search's samples) and held_out_quality. What was not reached in the
-    search is missing. Of language models also first_token_s, tokens_per_s, token_energy_j and token_gain (over the
-    original). `front`: no other form is better in everything.
+    size_bytes, load_s, first_s, cold_start_s (both, of several starts), quality (of the search's samples) and
+    held_out_quality. What was not reached in the search is missing. Of language models also first_token_s,
+    tokens_per_s, token_energy_j and token_gain (over the original). `front`: no other form is better in everything.
     """
 
     name: str
@@ -60,6 +60,47 @@ class ModelSearch:
     def trial(self, name: str) -> FormTrial:
         """The trial of that name."""
         return next(each for each in self.trials if each.name == name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputGap:
+    """How far apart the answers of two bundles are in one output, over the samples that both answer with numbers.
+
+    `largest` is the largest absolute difference, `cosine` the mean over samples, `same_class` the share whose largest
+    entry of the last axis is the same; `not_finite_a` and `not_finite_b` count samples answered with no number.
+    """
+
+    output: int
+    largest: float | None = None
+    cosine: float | None = None
+    same_class: float | None = None
+    not_finite_a: int = 0
+    not_finite_b: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BundleDifference:
+    """Two bundles, `a` and `b`, on the same samples.
+
+    `differs` has what differs in how they came about, by name: a's and b's. `figures_a` and `figures_b` by name:
+    size_bytes, load_s, first_s, memory_bytes, latency_p50_s, and with labels quality. `quality_difference` is b's
+    less a's with its paired interval, of perplexity b's over a's. `speed` tells for each number of samples a call how
+    many times as fast b is as a, by turns.
+    """
+
+    a: str
+    b: str
+    differs: Mapping[str, tuple[str, str]]
+    samples: int
+    samples_from: str
+    threads: int
+    outputs: tuple[OutputGap, ...]
+    figures_a: Mapping[str, Figure]
+    figures_b: Mapping[str, Figure]
+    speed: Mapping[int, Figure]
+    quality: str | None = None
+    quality_difference: Figure | None = None
+    notes: tuple[Note, ...] = ()
 
 
 def front(trials: Sequence[FormTrial], less: Sequence[str], more: Sequence[str]) -> set[str]:

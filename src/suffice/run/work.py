@@ -34,7 +34,7 @@ def answer(order: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
         where = traceback.extract_tb(error.__traceback__, limit=-LAST_FRAMES)
         place = f" (at {os.path.basename(where[-1].filename)}:{where[-1].lineno})" if where else ""  # noqa: PTH119
         text = " ".join(str(error).split())
-        return {"error": f"{type(error).__name__}: {text[:600]}{place}"}
+        return {"error": f"{type(error).__name__}: {text[:600]}{place}", "hint": getattr(error, "hint", None)}
 
 
 if __name__ == "__main__":

@@ -24,8 +24,20 @@ LOOK_S = 0.5
 """How often the worker's memory is looked at."""
 
 
+def with_threads(threads: int, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables with which every library that makes threads of its own makes as many."""
+    return {**environment, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+
+
 class WorkerError(Exception):
-    """The function raised, or its process ended, took too long or too much memory; the text says which."""
+    """The function raised, or its process ended, took too long or too much memory; the text says which.
+
+    `hint` is that of an error of ours.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class Worker:
@@ -82,7 +94,7 @@ class Worker:
             self.close()
             raise
         if "error" in answer:
-            raise WorkerError(answer["error"])
+            raise WorkerError(answer["error"], hint=answer["hint"])
         return answer["result"]
 
     def _answer(self, until_s: float) -> dict[str, Any]:

@@ -1,8 +1,11 @@
-"""A search of a model's forms -> a page of text: what was chosen, each form with its figures, what was not built."""
+"""A search of a model's forms, or the difference of two of its bundles -> a page of text.
+
+What was chosen, each form with its figures, what was not built; of two bundles their speed, figures and answers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -11,7 +14,7 @@ from rich.text import Text
 
 from suffice.keep.report.numbers import digits, ends, quantity
 from suffice.keep.report.text import INDENT, Wrapped, plain
-from suffice.records import Figure, FormTrial, ModelSearch, Outcome
+from suffice.records import BundleDifference, Figure, FormTrial, ModelSearch, Note, Outcome, OutputGap
 
 STYLES = {Outcome.KEPT: "green", Outcome.REFUSED: "red", Outcome.UNDECIDED: "yellow"}
 COLUMNS = {
@@ -24,6 +27,14 @@ COLUMNS = {
     "a token": "token_energy_j",
     "memory": "memory_bytes",
     "size": "size_bytes",
+}
+FIGURES_OF_BUNDLES = {
+    "size_bytes": "size",
+    "load_s": "opened in",
+    "first_s": "first call",
+    "memory_bytes": "memory",
+    "latency_p50_s": "a call",
+    "quality": "quality",
 }
 ON_THE_PAGE = frozenset({"p99", "memory", "1st token", "a token"})
 """Left out where there are eighty columns."""
@@ -54,7 +65,62 @@ def _rows(search: ModelSearch) -> Iterator[RenderableType]:
         if pairs:
             yield from (Text(), _indented(Text(title, "bold")))
             yield from (_indented(Wrapped(f"{name}: {reason}")) for name, reason in pairs)
-    for note in search.notes:
+    yield from _notes(search.notes)
+
+
+def print_difference(console: Console, found: BundleDifference) -> None:
+    """Print how two bundles differ; `console` decides on width and colour."""
+    console.print(Group(*_difference(found)))
+
+
+def _difference(found: BundleDifference) -> Iterator[RenderableType]:
+    yield Text()
+    yield Text.assemble(("suffice", "bold"), plain(f"  a is {found.a}, b is {found.b}"))
+    gains = [f"{digits(each.value)}x with {size} ({_range(each)})" for size, each in found.speed.items()]
+    if gains:
+        yield _indented(Wrapped(f"b is as fast as a, by the samples of a call: {', '.join(gains)}.", "bold"))
+        yield _indented(Wrapped(f"measured by turns with {found.threads} threads each"))
+    yield Text()
+    yield _indented(_side_by_side(found))
+    yield Text()
+    yield _indented(Text(f"answers to {found.samples} samples of {found.samples_from}", "bold"))
+    for gap in found.outputs:
+        yield _indented(Wrapped(_gap(gap, several=len(found.outputs) > 1)))
+    change = found.quality_difference
+    if change is not None:
+        how = "b's over a's" if change.unit == "x" else "b's less a's"
+        yield _indented(Wrapped(f"{found.quality}, {how}: {digits(change.value)} ({_range(change)}), {change.method}"))
+    yield from _notes(found.notes)
+
+
+def _side_by_side(found: BundleDifference) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_row("", Text("a", "dim"), Text("b", "dim"))
+    for name, title in FIGURES_OF_BUNDLES.items():
+        pair = [each.get(name) for each in (found.figures_a, found.figures_b)]
+        if any(pair):
+            table.add_row(title, *(plain(quantity(each.value, each.unit) if each else "") for each in pair))
+    for name, words in found.differs.items():
+        table.add_row(name, *map(plain, words))
+    return table
+
+
+def _gap(gap: OutputGap, *, several: bool) -> str:
+    told = [f"output {gap.output}"] if several else []
+    if gap.largest is not None and gap.cosine is not None:
+        told += [f"largest difference {gap.largest:.3g}", f"mean cosine {gap.cosine:.6f}"]
+    if gap.same_class is not None:
+        told.append(f"the same class {100 * gap.same_class:.2f} %")
+    told += [
+        f"{name} gives no finite answer to {count}"
+        for name, count in (("a", gap.not_finite_a), ("b", gap.not_finite_b))
+        if count
+    ]
+    return ", ".join(told)
+
+
+def _notes(notes: Iterable[Note]) -> Iterator[RenderableType]:
+    for note in notes:
         yield _indented(Wrapped(f"! {note.text}", "yellow"))
 
 
@@ -70,6 +136,12 @@ def headline(search: ModelSearch) -> str:
         for name, what in (("speedup", "as fast with one sample"), ("throughput_gain", "the samples a second"))
         if (figure := chosen.figures.get(name)) is not None
     ]
+    size, start = chosen.figures["size_bytes"], chosen.figures.get("cold_start_s")
+    if search.minimise == "edge" and start is not None:
+        first = (
+            f"{search.chosen} has {quantity(size.value, 'B')} and answers {quantity(start.value, 's')} after its start"
+        )
+        return f"{first}; it is {' and gives '.join(gains)}"
     return f"{search.chosen} is {' and gives '.join(gains)}"
 
 

@@ -17,7 +17,7 @@ class Subject:
     `quality` is the name of its measure, "function" where the user's own judges. `samples` counts each part of them.
     `chance` is the accuracy of always naming the most frequent label, where there are labels of classes. `stacks` has
     the path and the length of each sequence of equal blocks, `bounds` the least and
-    the most of free axes that have them.
+    the most of free axes that have them. `by_size`: what is wanted is a small file, whatever it does for time.
     """
 
     target: str
@@ -29,6 +29,7 @@ class Subject:
     chance: float | None = None
     fine_tune: bool = False
     fine_tune_steps: int = 0
+    by_size: bool = False
     stacks: Mapping[str, int] | None = None
     bounds: Mapping[str, tuple[int, int]] | None = None
 

@@ -94,6 +94,33 @@ def judge(
     return Judgement(met=None, reason=f"{shown}: more samples are needed to tell")
 
 
+def difference_of(quality: str, ours: Sequence[float], original: Sequence[float]) -> Figure:
+    """How much more of the quality there is than the original has, on the same samples; of perplexity the ratio.
+
+    The interval is the paired one, of these and one more sample that lost, or gained, all it could; where none differs,
+    so many samples hide a share of 1 - 0.025^(1 / n) to either side. It is missing where the scores are too few.
+    """
+    found, side = [a - b for a, b in zip(ours, original, strict=True)], (1 + CONFIDENCE) / 2
+    least, most = (-1.0, 1.0) if quality in COUNTED else (min(found), max(found))
+    ends = (
+        statistics.fmean([*found, least]) - _half([*found, least], side),
+        statistics.fmean(found),
+        statistics.fmean([*found, most]) + _half([*found, most], side),
+    )
+    if quality in COUNTED and not any(found):
+        hidden = 1 - float((1 - side) ** (1 / len(found)))
+        ends = (-hidden, 0.0, hidden)
+    if quality == "perplexity":
+        ends = (math.exp(-ends[2]), math.exp(-ends[1]), math.exp(-ends[0]))
+    if quality == "error":
+        ends = (-ends[2], -ends[1], -ends[0])
+    unit = "x" if quality == "perplexity" else ""
+    if quality not in COUNTED and len(found) < FEWEST_SCORES:
+        return measured(ends[1], unit, method=f"of {len(found)} scores, which are too few for an interval")
+    method = f"paired on {len(found)} scores, {CONFIDENCE:.0%} of Student's distribution"
+    return measured(ends[1], unit, low=ends[0], high=ends[2], method=method)
+
+
 def _lowest(quality: str, found: Sequence[float], original: Sequence[float], bar: Bar, confidence: float) -> float:
     """The lower end of the mean: of these and one more that lost all it could.
 

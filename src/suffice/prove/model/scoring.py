@@ -60,20 +60,53 @@ def distances(kept: dict[str, Any], answers: str, reference: str) -> dict[str, f
     The worst `cosine`, the largest `error` in the original's scale, and how many times the `length` is the other's.
     """
     worst, largest, length, finite = 1.0, 0.0, 1.0, True
+    for _, ours, theirs in _pairs(answers, reference):
+        finite &= bool(np.isfinite(ours).all())
+        worst = min(worst, float(_cosines(ours, theirs).min()))
+        scale = float(np.abs(theirs).max()) or 1.0
+        norms = [float(np.linalg.norm(each.astype(float))) for each in (ours, theirs)]
+        length = max(length, max(norms) / min(norms) if min(norms) else 1.0)
+        largest = max(largest, float(np.abs(ours.astype(float) - theirs).max()) / scale)
+    return {"cosine": worst, "error": largest, "length": length, "finite": float(finite)}
+
+
+def gaps(kept: dict[str, Any], answers: str, reference: str) -> list[dict[str, Any]]:  # noqa: ARG001 - as above
+    """For each output, as an `OutputGap`, how far a form's answers are from the other's."""
+    outputs: dict[int, list[tuple[Array, Array]]] = {}
+    for name, ours, theirs in _pairs(answers, reference):
+        outputs.setdefault(int(name.partition(".")[2]), []).append((ours, theirs))
+    return [{"output": place, **_gap(pairs)} for place, pairs in sorted(outputs.items())]
+
+
+def _gap(pairs: list[tuple[Array, Array]]) -> dict[str, Any]:
+    """Of all samples that both answer with numbers."""
+    finite = [[np.isfinite(each).reshape(len(each), -1).all(axis=1) for each in pair] for pair in pairs]
+    missed = [int(sum((~each[side]).sum() for each in finite)) for side in (0, 1)]
+    both = [
+        (ours[one & other], theirs[one & other]) for (ours, theirs), (one, other) in zip(pairs, finite, strict=True)
+    ]
+    both = [pair for pair in both if pair[0].size]
+    told: dict[str, Any] = {"not_finite_a": missed[1], "not_finite_b": missed[0]}
+    if not both:
+        return told
+    told["largest"] = max(float(np.abs(ours.astype(float) - theirs).max()) for ours, theirs in both)
+    told["cosine"] = float(np.concatenate([_cosines(*pair) for pair in both]).mean())
+    if all(ours.ndim > 1 and ours.shape[-1] > 1 for ours, _ in both):
+        same = [_by_sample(_classes(ours) == _classes(theirs)) for ours, theirs in both]
+        told["same_class"] = float(np.concatenate(same).mean())
+    return told
+
+
+def _pairs(answers: str, reference: str) -> Iterator[tuple[str, Array, Array]]:
+    """The name of each array that a form wrote, with the original's for the same samples."""
     with np.load(answers, allow_pickle=False) as ours, np.load(reference, allow_pickle=False) as original:
         if set(ours.files) != set(original.files):
             raise ModelError(f"the form gives {len(ours.files)} outputs, the original {len(original.files)}")
         for name in original.files:
-            ours_, theirs = ours[name], original[name][: len(ours[name])]
-            if ours_.shape != theirs.shape:
-                raise ModelError(f"the form's output has the shape {ours_.shape}, the original's {theirs.shape}")
-            finite &= bool(np.isfinite(ours_).all())
-            worst = min(worst, float(_cosines(ours_, theirs).min()))
-            scale = float(np.abs(theirs).max()) or 1.0
-            norms = [float(np.linalg.norm(each.astype(float))) for each in (ours_, theirs)]
-            length = max(length, max(norms) / min(norms) if min(norms) else 1.0)
-            largest = max(largest, float(np.abs(ours_.astype(float) - theirs).max()) / scale)
-    return {"cosine": worst, "error": largest, "length": length, "finite": float(finite)}
+            found, theirs = ours[name], original[name][: len(ours[name])]
+            if found.shape != theirs.shape:
+                raise ModelError(f"the form's output has the shape {found.shape}, the original's {theirs.shape}")
+            yield name, found, theirs
 
 
 def function_scores(kept: dict[str, Any], target: str, samples: str, split: str) -> list[float]:

@@ -7,6 +7,7 @@ gains, is not built. The floor is kept on samples that neither calibration nor t
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from suffice.change.models import EXPORT, ORDER, STRUCTURES, change_of, techniqu
 from suffice.errors import ModelError
 from suffice.form.bundle import SAMPLE
 from suffice.measure.model.timing import SLICE_S, TIE, by_turns, fastest, ratio
+from suffice.prove.model.edge import EDGE, holds_too_much, soonest
 from suffice.prove.model.forms import ORIGINAL, Forms, Made
 from suffice.prove.model.quality import CONFIDENCE, Bar, judge, value_of
 from suffice.records import Change, FormTrial, Judgement, Outcome, Risk
@@ -29,7 +31,7 @@ BISECTIONS = 4
 LEAST_COSINE = 0.9
 MOST_STRETCHED = 1.25
 MOST_ROUNDING = 1e-3
-BY_FIGURE = {"energy": "energy_j", "size": "size_bytes", "memory": "memory_bytes"}
+BY_FIGURE = {"energy": "energy_j", "size": "size_bytes", "memory": "memory_bytes", EDGE: "size_bytes"}
 """What is told by one figure, and not by the time of calls."""
 FIRST_SHARE = 0.8
 WORTH_CONFIRMING, MOST_CONFIRMED = 1.15, 4
@@ -40,8 +42,9 @@ WORTH_CONFIRMING, MOST_CONFIRMED = 1.15, 4
 class ModelTerms:
     """What a search may do, and what it looks for.
 
-    `minimise` is "latency" (of one sample), "throughput" (its inverse), "energy", "size" or "memory". `batches` are the
-    sizes of a call that are timed, the first of them 1.
+    `minimise` is "latency" (of one sample), "throughput" (its inverse), "energy", "size" or "memory"; or "edge",
+    the size of what a bundle can hold, and of a tie the time to open it and call it once, in `memory_bytes` at most.
+    `batches` are the sizes of a call that are timed, the first of them 1.
     """
 
     bar: Bar
@@ -51,6 +54,7 @@ class ModelTerms:
     seconds: float = 600.0
     batches: tuple[int, ...] = (1, 8, 32)
     seed: int = 0
+    memory_bytes: float = math.inf
 
 
 class ModelTrials:
@@ -74,6 +78,7 @@ class ModelTrials:
         self.deadline = clock() + terms.seconds
         self.rng = Random(terms.seed)  # noqa: S311 - it tosses a coin
         self.good = {ORIGINAL: forms.original}
+        self.too_large: set[str] = set()
         self.doubtful: list[Made] = []
         """Quick ones whose quality is below the floor, or not above it for sure."""
         self.refused: list[tuple[str, str]] = []
@@ -115,7 +120,7 @@ class ModelTrials:
         yield from self._techniques(ORDER, self.forms.original)
         for trial in self._techniques(STRUCTURES, self.forms.original):
             yield trial
-            if trial.outcome is Outcome.KEPT:
+            if trial.name in self.good:
                 yield from self._techniques([name for name in ORDER if technique(name).AFTER], self.good[trial.name])
 
     def _techniques(self, names: Sequence[str], root: Made) -> Iterator[FormTrial]:
@@ -220,6 +225,10 @@ class ModelTrials:
         if judgement.met is False:
             return _trial(made, Outcome.REFUSED, judgement.reason)
         self.good[made.name] = made
+        held = holds_too_much(made, self.terms.memory_bytes)
+        if held is not None:  # others may start from it all the same
+            self.too_large.add(made.name)
+            return _trial(made, Outcome.REFUSED, held)
         return _trial(made, Outcome.KEPT, judgement.reason)
 
     def _judged(self, change: Change, source: Made, made: Made) -> Judgement:
@@ -263,9 +272,11 @@ class ModelTrials:
 
     def _cost(self, made: Made) -> float:
         """What is to be small; of times the ratio to the original's, by turns: seconds of another minute say little."""
+        if made.name in self.too_large or (self.terms.minimise == EDGE and made is self.forms.original):
+            return math.inf
         if self.terms.minimise in BY_FIGURE:
             figure = made.figures.get(BY_FIGURE[self.terms.minimise])
-            return figure.value if figure else float("inf")
+            return figure.value if figure else math.inf
         original = self.forms.original.medians
         seconds = {size: original[size] / made.ratios[size] for size in made.ratios}
         if self.terms.minimise == "throughput":
@@ -282,8 +293,10 @@ class ModelTrials:
         left = 1 - CONFIDENCE
         while True:
             best = min(map(self._cost, self.good.values()))
+            if best == math.inf:
+                return ORIGINAL
             near = [each for each in self.good.values() if self._cost(each) <= best * WORTH_CONFIRMING]
-            made = self._confirmed(sorted(near, key=self._cost)[:MOST_CONFIRMED])
+            made = self._confirmed(sorted(near, key=self._cost))
             if made is self.forms.original:
                 return ORIGINAL
             try:
@@ -311,10 +324,14 @@ class ModelTrials:
 
     def _confirmed(self, near: Sequence[Made]) -> Made:
         """The best of them, all timed by turns with the original; of a tie the one that alters the numbers least."""
-        fitting = [made for made in near if made is not self.forms.original]
+        fitting = [made for made in near[:MOST_CONFIRMED] if made is not self.forms.original]
         if self.terms.minimise in BY_FIGURE or not fitting:
             tied = [made for made in near if self._cost(made) <= self._cost(near[0]) * (1 + TIE)]
-            return min(tied, key=_simplicity)
+            return (
+                soonest(tied, self.forms, self.rng, self.say)
+                if self.terms.minimise == EDGE
+                else min(tied, key=_simplicity)
+            )
         sizes = self.forms.common_sizes(fitting[0], self.terms.batches)
         size = min(sizes) if self.terms.minimise == "latency" else max(sizes)
         fitting = [made for made in fitting if size in made.sizes(self.terms.batches)]

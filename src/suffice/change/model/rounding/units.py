@@ -22,6 +22,6 @@ def too_few_to_calibrate(subject: Subject) -> str:
 
 def too_small_to_read(subject: Subject) -> str:
     """Why there is nothing to gain by reading fewer bytes; empty if there is."""
-    if subject.weight_bytes >= LEAST_BYTES:
+    if subject.by_size or subject.weight_bytes >= LEAST_BYTES:
         return ""
     return f"its weights of {subject.weight_bytes / 2**20:.1f} MiB stay in the processor's caches"
