@@ -82,3 +82,13 @@ def fixed():
     """A model of which nothing can be left out."""
     torch.manual_seed(0)
     return target(Fixed(), *images(), 1)
+
+
+def wide():
+    """A perceptron whose samples have few directions, and so have its layers."""
+    torch.manual_seed(0)
+    _, y = images()
+    spread = torch.randn(CLASSES, 96)
+    x = torch.nn.functional.one_hot(y, CLASSES).float() @ spread + 0.1 * torch.randn(SAMPLES, 96)
+    model = nn.Sequential(nn.Linear(96, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, CLASSES))
+    return target(model, x, y, 30)

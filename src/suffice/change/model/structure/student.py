@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,17 @@ FEW = 8
 ROUNDING = 1e-4
 
 Inputs = tuple[torch.Tensor, ...]
+
+
+@contextmanager
+def plain_blocks() -> Iterator[None]:
+    """Within it PyTorch's encoder layers call their parts, which may be other ones, and no kernel of the whole."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def train(student: torch.nn.Module, loaded: Loaded, steps: int) -> None:
