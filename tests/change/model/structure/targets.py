@@ -92,3 +92,22 @@ def wide():
     x = torch.nn.functional.one_hot(y, CLASSES).float() @ spread + 0.1 * torch.randn(SAMPLES, 96)
     model = nn.Sequential(nn.Linear(96, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, CLASSES))
     return target(model, x, y, 30)
+
+
+def words():
+    """A transformer that tells which of four words is there."""
+    torch.manual_seed(0)
+    y = torch.randint(0, CLASSES, (SAMPLES,))
+    x = torch.randint(CLASSES, 20, (SAMPLES, 6))
+    x[torch.arange(SAMPLES), torch.randint(0, 6, (SAMPLES,))] = y
+
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.head = nn.Embedding(20, 32), nn.Linear(32, CLASSES)
+            self.block = nn.TransformerEncoderLayer(32, 4, 128, 0.0, batch_first=True)
+
+        def forward(self, x):
+            return self.head(self.block(self.words(x)).amax(1))
+
+    return target(Words(), x, y, 60)

@@ -78,14 +78,15 @@ def split(module: Any, batches: Sequence[Any], share: float) -> Any:
         writes, reads = layer.weight.shape
         thin = _thin(layer, count, mean, covariance, share)
         rank, most = thin[0].out_features, int(MOST_WORK * writes * reads / (writes + reads))
-        told.append((rank / most, f"{name} ({reads} to {writes}) needs a rank of {rank}, {most} would pay"))
-        if rank <= most and _fits(student, name, thin, batches):
+        if rank > most:
+            told.append((rank / most, f"{name} ({reads} to {writes}) needs a rank of {rank}, {most} would pay"))
+        elif _fits(student, name, thin, batches):
             saved += writes * reads - rank * (writes + reads)
     if saved < LEAST_SAVED * whole:
-        nearest = min(told)[1] if told else f"none with {LEAST_WIDTH} inputs and outputs has weights of its own"
+        nearest = f"to keep {share:.0%} of the variance {min(told)[1]}" if told else "no other is large and alone"
         raise ValueError(
             f"it would spare {saved / max(1, whole):.0%} of the linear layers' weights, {LEAST_SAVED:.0%} are wanted: "
-            f"to keep {share:.0%} of the variance {nearest}"
+            + nearest
         )
     return student
 
