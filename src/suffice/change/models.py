@@ -24,7 +24,7 @@ ORDER = (
     "static-shapes",
 )
 """Cheap before dear, and what others start from before them."""
-STRUCTURES = ("layer-dropping", "channel-pruning", "low-rank", "head-pruning")
+STRUCTURES = ("layer-dropping", "channel-pruning", "low-rank", "head-pruning", "quantisation-aware")
 """What makes another model, whose forms are tried in the same order."""
 
 

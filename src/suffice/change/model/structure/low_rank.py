@@ -83,7 +83,11 @@ def split(module: Any, batches: Sequence[Any], share: float) -> Any:
         elif _fits(student, name, thin, batches):
             saved += writes * reads - rank * (writes + reads)
     if saved < LEAST_SAVED * whole:
-        nearest = f"to keep {share:.0%} of the variance {min(told)[1]}" if told else "no other is large and alone"
+        nearest = (
+            f"to keep {share:.0%} of the variance {min(told)[1]}"
+            if told
+            else f"no other has {LEAST_WIDTH} inputs and outputs"
+        )
         raise ValueError(
             f"it would spare {saved / max(1, whole):.0%} of the linear layers' weights, {LEAST_SAVED:.0%} are wanted: "
             + nearest
