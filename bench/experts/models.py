@@ -3,6 +3,7 @@
 Each way takes a `Given` and a path to write to, and returns how OpenVINO should run it; ONNX Runtime needs no more.
 """
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,8 @@ class Given:
         """For ONNX Runtime's quantisers, which take most graphs as they are where symbolic shapes can't be prepared."""
         ready = self.source.with_name("ready.onnx")
         try:
-            quant_pre_process(str(self.source), str(ready))
+            with contextlib.chdir(ready.parent):  # where it fails it leaves files
+                quant_pre_process(str(self.source), str(ready))
         except Exception:  # noqa: BLE001 - it fails in several ways
             return str(self.source)
         return str(ready)

@@ -37,6 +37,17 @@ def classifier():
     return {"model": trained(512), "example_inputs": (x[:2],), "samples": (x, y)}
 
 
+def planted():
+    """A classifier with a unit whose range leaves the others no steps in 8 bits; the next layer does not ask it."""
+    x, y = blobs()
+    model = trained(64)
+    with torch.no_grad():
+        model[0].weight[0] *= 3_000.0
+        model[0].bias[0] = 3_000.0
+        model[2].weight[:, 0] = 0.0
+    return {"model": model, "example_inputs": (x[:2],), "samples": (x, y)}
+
+
 def small():
     """A model for quick tests, with samples in batches."""
     x, y = blobs()
@@ -88,6 +99,26 @@ def two_inputs():
         "example_inputs": (values[:2], mask[:2]),
         "samples": [(values, mask)],
         "dynamic": (axes, axes),
+    }
+
+
+def writer():
+    """A language model that has learnt to count: each token is the one before it and one more, of sixteen."""
+    torch.manual_seed(0)
+    x = (torch.arange(12)[None] + torch.arange(80)[:, None]) % 16
+    model = nn.Sequential(nn.Embedding(16, 16), nn.Linear(16, 16))
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(60):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(x).flatten(0, 1), (x.flatten() + 1) % 16).backward()
+        optimiser.step()
+    axes = ({0: "batch", 1: "length"},)
+    return {
+        "model": model,
+        "example_inputs": (x[:2],),
+        "samples": [(x, None)],
+        "quality": "perplexity",
+        "dynamic": axes,
     }
 
 

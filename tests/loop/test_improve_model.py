@@ -48,6 +48,20 @@ def test_a_model_is_measured(tmp_path: Path) -> None:
     assert "the model as it is" in told["said"]
 
 
+def test_a_language_model_is_measured_by_tokens(tmp_path: Path) -> None:
+    """The first one, how many follow in a second, and the energy of one; in the report too."""
+    told = found("measure", "writer", tmp_path)
+    (original,) = told["trials"]
+    figures = original["figures"]
+    assert told["quality"] == "perplexity"
+    assert 1 <= figures["quality"]["value"] < 2
+    assert figures["tokens_per_s"]["unit"] == "1/s"
+    assert figures["first_token_s"]["value"] > 0
+    assert figures["token_energy_j"]["value"] > 0
+    assert figures["token_energy_j"]["unit"] == "J"
+    assert "tokens/s" in told["said"]
+
+
 def test_a_build_that_takes_too_much_memory_is_refused(tmp_path: Path) -> None:
     """With what it held; what would start from it is told too, and the model stays as it is."""
     told = found("improve", "small", tmp_path, "--build-memory", 0.1)
@@ -57,6 +71,21 @@ def test_a_build_that_takes_too_much_memory_is_refused(tmp_path: Path) -> None:
     assert dict(told["refused"])["openvino"] == "there is no form by onnx-runtime to start from"
     assert told["chosen"] == "original"
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.slow
+def test_a_search_that_was_killed_goes_on(tmp_path: Path) -> None:
+    """What it had built is found again; nothing is left at the end."""
+    command = [sys.executable, "-m", "suffice", "improve", f"{TARGETS}:small", *map(str, QUICK)]
+    variables = {**os.environ, "SUFFICE_HOME": str(tmp_path / "home")}
+    with subprocess.Popen(command, cwd=tmp_path, env=variables, stderr=subprocess.PIPE, text=True) as killed:
+        assert killed.stderr is not None
+        assert any("onnx-runtime: timing it" in line for line in killed.stderr)
+        killed.kill()
+    told = found("improve", "small", tmp_path)
+    assert "going on where another search was killed: 1 forms" in told["said"]
+    assert "onnx-runtime" in [each["name"] for each in told["trials"] if each["outcome"] == "kept"]
+    assert list((tmp_path / "home" / "models").iterdir()) == []
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ ORDER = (
     "openvino",
     "openvino-bf16",
     "openvino-int8",
+    "openvino-mixed",
     "openvino-weights",
     "onnx-dynamic-int8",
     "onnx-static-int8",

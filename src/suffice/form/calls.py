@@ -58,6 +58,26 @@ def time_calls(kept: Kept, size: int, seconds: float, *, fewest: int) -> dict[st
     return {"calls": times, "processor_s": time.process_time() - used_s}
 
 
+def time_tokens(kept: Kept, most: int) -> dict[str, Any]:
+    """Seconds of the `first_s` token after half of a sample, of `calls` for `most` further ones, and their processor's.
+
+    The likeliest token is appended and all of it is given again: the forms keep no state between calls.
+    """
+    session: Session = kept["session"]
+    (sample,) = of_size(kept["samples"], 1).inputs
+    length = sample.shape[1]
+    tokens = sample[:, : max(1, length // 2)]
+    times: list[float] = []
+    used_s = 0.0
+    for _ in range(1 + max(1, min(most, length - tokens.shape[1] - 1))):
+        begun_s, before_s = time.perf_counter(), time.process_time()
+        logits = session([np.ascontiguousarray(tokens)])[0]
+        times.append(time.perf_counter() - begun_s)
+        used_s += (time.process_time() - before_s) * (len(times) > 1)
+        tokens = np.concatenate([tokens, logits[:, -1:].argmax(-1).astype(tokens.dtype)], axis=1)
+    return {"first_s": times[0], "calls": times[1:], "processor_s": used_s}
+
+
 def peak_bytes(kept: Kept) -> int:  # noqa: ARG001 - a worker's functions share their first argument
     """The most memory that this process has held."""
     for line in Path("/proc/self/status").read_text().splitlines():

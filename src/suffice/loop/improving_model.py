@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,6 +16,7 @@ from suffice.errors import ModelError
 from suffice.keep.bundle import require_place, write_bundle
 from suffice.keep.circumstances import facts_of
 from suffice.keep.home import Home, new_run_name
+from suffice.loop.search_folder import search_folder
 from suffice.measure.account.place import find_place
 from suffice.measure.machine import this_machine
 from suffice.measure.model.bill import bill_of_call
@@ -64,16 +65,16 @@ def improve_model(
         require_place(bundle)
     began_s, started = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     machine, environment = this_machine(), _environment(limits.threads)
-    with tempfile.TemporaryDirectory(prefix="model-", dir=_place(home)) as place, ExitStack() as stack:
+    folder = search_folder(home.folder / "models", Path(target.name).resolve(), target.samples, target.quality)
+    with folder as place, ExitStack() as stack:
         say("looking at the model and its samples")
-        subject = _subject(target, Path(place), environment, limits, terms)
+        subject = _subject(target, place, environment, limits, terms)
         bill = partial(bill_of_call, machine=machine, place=find_place(goal))
-        forms = Forms(subject, Path(place), environment, limits, bill=bill, loading=target.loading)
+        forms = Forms(subject, place, environment, limits, bill=bill, loading=target.loading)
         stack.callback(forms.close)
         search = ModelTrials(forms, terms, frozenset(machine.flags), say=say)
         trials, notes = _tried(search, on_trial, forms=bundle is not None)
         chosen = search.choose() if bundle is not None else ORIGINAL
-        tried = {each.name for each in trials}
         found = ModelSearch(
             name=new_run_name(),
             target=target.name,
@@ -85,7 +86,7 @@ def improve_model(
             threads=limits.threads,
             chosen=chosen,
             trials=_with_front(subject, [search.latest(trial) for trial in trials]),
-            refused=tuple((name, why) for name, why in search.refused if name not in tried),
+            refused=tuple(each for each in search.refused if each[0] not in {trial.name for trial in trials}),
             batches=terms.batches,
             subject=as_json(subject),
             notes=tuple(notes),
@@ -100,6 +101,8 @@ def _tried(
     search: ModelTrials, on_trial: Callable[[FormTrial], None], *, forms: bool
 ) -> tuple[list[FormTrial], list[Note]]:
     """The original, and its `forms` if they are wanted; Ctrl-C ends that, and the best so far is chosen from."""
+    if search.forms.found:
+        search.say(f"going on where another search was killed: {search.forms.found} forms of the same model are built")
     trials = [search.original()]
     on_trial(trials[0])
     try:
@@ -119,12 +122,6 @@ def _with_front(subject: Subject, trials: Sequence[FormTrial]) -> tuple[FormTria
     return tuple(replace(each, front=each.name in best) for each in trials)
 
 
-def _place(home: Home) -> Path:
-    folder = home.folder / "models"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
-
-
 def _environment(threads: int) -> Mapping[str, str]:
     """Every library that makes threads of its own makes as many."""
     return {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
@@ -133,9 +130,10 @@ def _environment(threads: int) -> Mapping[str, str]:
 def _subject(
     target: ModelTarget, folder: Path, environment: Mapping[str, str], limits: Limits, terms: ModelTerms
 ) -> Subject:
-    place = folder / "look"
-    place.mkdir()
-    samples = folder / "samples"
+    place, samples = folder / "look", folder / "samples"
+    for each in (place, samples):
+        shutil.rmtree(each, ignore_errors=True)
+        each.mkdir()
     with Worker(place, environment=environment, limit_s=limits.seconds) as worker:
         try:
             told: Any

@@ -18,7 +18,8 @@ class FormTrial:
     `figures` by name: latency_p50_s, latency_p95_s, latency_p99_s (one sample), throughput_per_s, speedup (of one
     sample, over the original by turns), throughput_gain, energy_j and carbon_gco2e (of one sample), memory_bytes,
     size_bytes, load_s, first_s, quality (of the search's samples) and held_out_quality. What was not reached in the
-    search is missing. `front`: no other form is better in everything.
+    search is missing. Of language models also first_token_s, tokens_per_s, token_energy_j and token_gain (over the
+    original). `front`: no other form is better in everything.
     """
 
     name: str

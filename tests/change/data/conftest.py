@@ -39,7 +39,7 @@ class Only(Job):
 
 @pytest.fixture(autouse=True)
 def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is kept hangs on no machine's pace: small files are worth it on a fast one, and all are looked at on a slow."""
+    """What is kept hangs on no machine's pace: it is worth it on a fast one, and all is looked at on a slow."""
     monkeypatch.setattr(choice, "GAIN", 0.0)
     monkeypatch.setattr(study, "TRACE_S", 60.0)
 

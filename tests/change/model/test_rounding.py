@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suffice.change.model import onnx_weights
+from suffice.change.model.rounding.awq import factors, mended
 from suffice.change.model.rounding.gptq import error_of, mending
 from suffice.change.model.rounding.groups import middle, to_nearest
 from suffice.change.model.rounding.outliers import decomposed, product8
@@ -66,6 +67,31 @@ def test_errors_are_mended(bits: int, seed: int) -> None:
     plain, mended = to_nearest(weights, bits=bits, group=32), mending(weights, products, bits=bits, group=32)
     assert error_of(weights, mended, products) < 0.6 * error_of(weights, plain, products)
     assert error_of(weights, mended, unseen) < 0.8 * error_of(weights, plain, unseen)
+
+
+@pytest.mark.parametrize("bits", [3, 4])
+@pytest.mark.parametrize("seed", range(3))
+def test_large_inputs_get_finer_steps(bits: int, seed: int) -> None:
+    """Where a few inputs are much larger than the others, outputs err less with factors, mended or not, and unseen."""
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(size=(OUTPUTS, INPUTS))
+    x = correlated(np.random.default_rng(seed + 100)) * np.where(rng.random(INPUTS) < 0.08, 12.0, 1.0)
+    products, unseen = x[:300].T @ x[:300] / 300, x[300:].T @ x[300:] / 100
+    factor = factors(weights, products, bits=bits, group=32)
+    assert factor.max() > 1.5 * factor.min()
+    plain, scaled = to_nearest(weights, bits=bits, group=32), to_nearest(weights * factor, bits=bits, group=32)
+    for seen in (products, unseen):
+        divided = seen / np.outer(factor, factor)
+        assert error_of(weights * factor, scaled, divided) < 0.7 * error_of(weights, plain, seen)
+    _, error = mended(weights, products, factor, bits=bits, group=32)
+    assert error < error_of(weights * factor, scaled, products / np.outer(factor, factor))
+
+
+def test_alike_inputs_need_no_factors() -> None:
+    """The error without them is what is reached: the factors are near one."""
+    weights = np.random.default_rng(0).normal(size=(OUTPUTS, INPUTS))
+    factor = factors(weights, np.eye(INPUTS), bits=4, group=32)
+    np.testing.assert_allclose(factor, 1.0)
 
 
 def test_inputs_that_have_nothing_in_common_are_rounded_to_the_nearest() -> None:
@@ -141,6 +167,27 @@ def test_the_kernel_computes_what_the_codes_say(bits: int, tmp_path: Path) -> No
         original = model(torch.from_numpy(x)).numpy()
     cosine = (found * original).sum() / np.linalg.norm(found) / np.linalg.norm(original)
     assert cosine > (0.9999 if bits == 8 else 0.99)
+
+
+def test_inputs_are_divided_by_their_factors(tmp_path: Path) -> None:
+    """Where that helps clearly; the graph's answers are the model's but for the rounding."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(INPUTS, OUTPUTS))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, INPUTS)) * np.where(rng.random(INPUTS) < 0.08, 30.0, 1.0)
+    x = x.astype(np.float32)
+    write_samples(tmp_path / "samples", [Batch(inputs=(x,), labels=None)])
+    exported(model, x[:2], tmp_path / "model.onnx", {0: "batch"})
+    port = Port(name="x", dtype="float32", shape=("batch", INPUTS))
+    form = Form(backend="onnx_runtime", file="model.onnx", inputs=(port,), settings={"operators": {}})
+    (tmp_path / "out").mkdir()
+    made = onnx_weights.build(form, tmp_path, tmp_path / "out", {"bits": 4}, tmp_path / "samples")
+    assert (made.settings["products"], made.settings["products_with_factors"]) == (1, 1)
+    graph = onnx.load(tmp_path / "out" / "model.onnx").graph
+    assert [node.op_type for node in graph.node] == ["Mul", "MatMulNBits", "Add"]
+    found = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx").run(None, {"x": x})[0]
+    original = model(torch.from_numpy(x)).detach().numpy()
+    assert np.abs(found - original).mean() < 0.1 * np.abs(original).mean()
 
 
 def test_a_graph_without_weights_is_told(tmp_path: Path) -> None:

@@ -177,3 +177,16 @@ def test_the_rate_of_wrong_passes() -> None:
         ours = [0.0 if rng.random() < 0.0101 else 1.0 for _ in original]
         passed += judge("accuracy", ours, original, Bar.parse("-0.01")).met is True
     assert passed <= 16  # 10 are expected at most, and 16 of 200 are hardly ever more than that
+
+
+def test_a_cosine_tells_by_degrees() -> None:
+    """Losses that are spread over decades pass wrongly in one of twenty cases at most; small ones are proven by few."""
+    passed, rng = 0, Random(2)
+    for _ in range(300):
+        losses = [0.0055 * rng.lognormvariate(-0.5, 1.0) for _ in range(500)]
+        passed += judge("agreement", [1 - each for each in losses], [1.0] * 500, Bar.parse("-0.005")).met is True
+    assert passed <= 15
+    small = [1 - 0.003 * rng.lognormvariate(-0.5, 1.0) for _ in range(500)]
+    assert judge("agreement", small, [1.0] * 500, Bar.parse("-0.005")).met is True
+    assert judge("agreement", small, [1.0] * 500, Bar.parse("0.995")).met is True
+    assert judge("agreement", [*small[:-1], -1.0], [1.0] * 500, Bar.parse("-0.005")).met is None

@@ -21,7 +21,6 @@ AFTER = "onnx-runtime"
 RISK = "numeric"
 PRACTICE = "SUS05-BP04: quantise to 16 or 8 bits where the quality holds"
 FILE = "model.onnx"
-PRODUCTS = ("Conv", "MatMul", "Gemm")
 
 
 def propose(subject: Subject, flags: frozenset[str]) -> list[dict[str, Any]] | str:
@@ -41,8 +40,7 @@ def build(source: Form, source_folder: Path, folder: Path, settings: Mapping[str
 
     from suffice.form.samples import to_calibrate
 
-    kinds = source.settings["operators"]
-    if "Softmax" in kinds:
+    if "Softmax" in source.settings["operators"]:
         raise ValueError("the graph has attention, whose masks hold infinities that it would calibrate")
     items = to_calibrate(samples, [port.name for port in source.inputs])
 
@@ -63,7 +61,6 @@ def build(source: Form, source_folder: Path, folder: Path, settings: Mapping[str
         folder / FILE,
         Reader(),
         quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=[each for each in PRODUCTS if each in kinds],
         per_channel=True,
         reduce_range=settings.get("reduce_range", False),
         activation_type=QuantType.QUInt8,

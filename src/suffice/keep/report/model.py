@@ -18,12 +18,20 @@ COLUMNS = {
     "p50": "latency_p50_s",
     "p99": "latency_p99_s",
     "a second": "throughput_per_s",
+    "1st token": "first_token_s",
+    "tokens/s": "tokens_per_s",
     "energy": "energy_j",
+    "a token": "token_energy_j",
     "memory": "memory_bytes",
     "size": "size_bytes",
 }
-ON_THE_PAGE = frozenset({"p99", "memory"})
+ON_THE_PAGE = frozenset({"p99", "memory", "1st token", "a token"})
 """Left out where there are eighty columns."""
+
+
+def columns_of(search: ModelSearch) -> dict[str, str]:
+    """Those that any form has a figure for."""
+    return {head: name for head, name in COLUMNS.items() if any(name in trial.figures for trial in search.trials)}
 
 
 def print_model_search(console: Console, search: ModelSearch) -> None:
@@ -82,7 +90,7 @@ def support(search: ModelSearch) -> str:
 
 def _forms(search: ModelSearch) -> Table:
     table = Table.grid(padding=(0, 1, 0, 0))
-    columns = {head: name for head, name in COLUMNS.items() if head not in ON_THE_PAGE}
+    columns = {head: name for head, name in columns_of(search).items() if head not in ON_THE_PAGE}
     heads = ("", "x", *columns, search.quality)
     for head in heads:
         table.add_column(justify="left" if not head else "right", no_wrap=bool(head))

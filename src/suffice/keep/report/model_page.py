@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from suffice.keep.report.model import COLUMNS, headline, support
+from suffice.keep.report.model import columns_of, headline, support
 from suffice.keep.report.numbers import digits, ends, quantity
 from suffice.keep.report.page import asset, hashes, write_text
 from suffice.records import FormTrial, ModelSearch, Outcome
@@ -132,13 +132,14 @@ def _dot(search: ModelSearch, trial: FormTrial, x: float, down: Callable[[float]
 
 
 def _table(search: ModelSearch, shown: Sequence[FormTrial]) -> str:
-    heads = ["form", "speed-up (95 %)", *COLUMNS, search.quality, "held out"]
+    columns = columns_of(search)
+    heads = ["form", "speed-up (95 %)", *columns, search.quality, "held out"]
     rows = []
     for trial in shown:
         gain = trial.figures.get("speedup")
         told = f"{digits(gain.value)}x ({digits(ends(gain)[0])} to {digits(ends(gain)[1])})" if gain else "1x"
         cells = [trial.name, told]
-        for name in COLUMNS.values():
+        for name in columns.values():
             figure = trial.figures.get(name)
             cells.append(quantity(figure.value, figure.unit) if figure else "")
         for name in ("quality", "held_out_quality"):

@@ -34,6 +34,14 @@ class Subject:
     bounds: Mapping[str, tuple[int, int]] | None = None
 
     @property
+    def generates(self) -> bool:
+        """Whether it is a language model that takes so many tokens as there are."""
+        if self.quality != "perplexity" or len(self.inputs) != 1:
+            return False
+        (port,) = self.inputs
+        return port.dtype.startswith("int") and len(port.shape) == 2 and isinstance(port.shape[1], str)
+
+    @property
     def form(self) -> Form:
         """The model as it is."""
         if self.target.endswith(".onnx"):  # it is opened from another folder

@@ -18,6 +18,7 @@ SLICE_S = 0.1
 FEWEST_CALLS = 3
 RESAMPLES = 500
 TIE = 0.05
+TOKENS = 16
 
 
 @dataclass(kw_only=True, slots=True)
@@ -62,6 +63,25 @@ def by_turns(
             found[name].slices.append(told["calls"])
             found[name].processor_s.append(told["processor_s"])
     return found
+
+
+def tokens_by_turns(
+    workers: Mapping[str, Worker], *, rounds: int, rng: Random
+) -> tuple[dict[str, Times], dict[str, list[float]]]:
+    """Of each language model the times of further tokens, a slice for each round, and the seconds to the first one.
+
+    Raises:
+        WorkerError: if one of them fails.
+    """
+    found: dict[str, Times] = {name: Times() for name in workers}
+    first: dict[str, list[float]] = {name: [] for name in workers}
+    for _ in range(rounds):
+        for name in rng.sample(list(workers), len(workers)):
+            told = workers[name].call("suffice.form.calls:time_tokens", TOKENS)
+            found[name].slices.append(told["calls"])
+            found[name].processor_s.append(told["processor_s"])
+            first[name].append(told["first_s"])
+    return found, first
 
 
 def ratio(slow: Times, fast: Times, rng: Random) -> Figure:

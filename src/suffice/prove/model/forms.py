@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import re
 import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,12 +17,14 @@ from typing import Any
 from suffice.errors import ModelError
 from suffice.form.description import Form, files_of
 from suffice.measure.model.subject import Subject
-from suffice.measure.model.timing import Times, by_turns, ratio
+from suffice.measure.model.timing import Times, by_turns, ratio, tokens_by_turns
 from suffice.prove.model.quality import value_of
 from suffice.records import Change, Figure, measured
 from suffice.run.worker import Worker, WorkerError
 
 ORIGINAL = "original"
+BUILT, MODEL = "built", "model.sha256"
+LIBRARIES = ("suffice", "torch", "onnxruntime", "openvino", "nncf")
 ALONE = 8
 """So many samples are answered one by one as well."""
 
@@ -94,6 +99,8 @@ class Forms:
         self.limits = limits
         self.bill = bill
         self.scores: dict[tuple[str, str], list[float]] = {}
+        self.found = 0
+        """Forms that a search of this very model built before."""
         self.original = Made(name=ORIGINAL, folder=self.new_folder(ORIGINAL))
         replace(subject.form, settings=loading).write(self.original.folder)
         self.original.figures["size_bytes"] = measured(float(subject.weight_bytes), "B")
@@ -106,6 +113,7 @@ class Forms:
         except WorkerError as error:
             self.close()
             raise ModelError(f"the model as it is can't be judged: {error}") from error
+        self._find()
 
     @property
     def worker(self) -> Worker:
@@ -129,25 +137,43 @@ class Forms:
             self.plain.close()
 
     def new_folder(self, name: str) -> Path:
-        """An empty folder for a form."""
+        """A folder for a form, empty unless it was built before."""
         folder = self.folder / "".join(each if each.isalnum() or each == "-" else "_" for each in name)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        if not (folder / BUILT).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
         return folder
 
-    def build(self, change: Change, source: Made, made: Made) -> None:
-        """Make a form out of another by a change, in a process of its own.
+    def _find(self) -> None:
+        """Count the forms that were built before; those of another model, or by other libraries, are removed."""
+        digest = hashlib.sha256(repr([*map(_version, LIBRARIES)]).encode())
+        target = Path(re.sub(r":\w+$", "", self.subject.target))
+        for path in (target, *sorted(self.samples.rglob("*.npz")), self.original.answers("search")):
+            digest.update(path.read_bytes())
+        model, before = digest.hexdigest(), self.folder / MODEL
+        for built in sorted(self.folder.glob(f"*/{BUILT}")):
+            if before.exists() and before.read_text() == model:
+                self.found += 1
+            else:
+                shutil.rmtree(built.parent)
+        before.write_text(model)
+
+    def build(self, change: Change, source: Made, made: Made, *, limit_s: float = math.inf) -> None:
+        """Make a form out of another by a change, in a process of its own, within the limits and `limit_s`.
 
         Raises:
             WorkerError: if that fails, or takes more time or memory than it may.
         """
         limits = self.limits
-        with Worker(
-            made.folder, environment=self.environment, limit_s=limits.seconds, limit_bytes=limits.memory_bytes
-        ) as worker:
-            folders = {"source": source.folder, "folder": made.folder, "samples": self.samples}
-            named = {name: str(folder) for name, folder in folders.items()}
-            worker.call("suffice.change.models:build_form", change.id, dict(change.settings), **named)
+        if not (made.folder / BUILT).exists():
+            seconds = min(limits.seconds, limit_s)
+            with Worker(
+                made.folder, environment=self.environment, limit_s=seconds, limit_bytes=limits.memory_bytes
+            ) as worker:
+                folders = {"source": source.folder, "folder": made.folder, "samples": self.samples}
+                named = {name: str(folder) for name, folder in folders.items()}
+                worker.call("suffice.change.models:build_form", change.id, dict(change.settings), **named)
+            (made.folder / BUILT).touch()
         sizes = [each.stat().st_size for each in files_of(made.folder)]
         made.figures["size_bytes"] = measured(float(sum(sizes)), "B")
 
@@ -214,6 +240,22 @@ class Forms:
         made.ratios |= {size: gain.value for size, gain in gains.items()}
         if made is not self.original:
             self.note_gains(made, gains)
+        if self.subject.generates:
+            self._time_tokens(both, made, rounds=rounds, rng=rng)
+
+    def _time_tokens(self, both: Mapping[str, Worker], made: Made, *, rounds: int, rng: Random) -> None:
+        """What a language model takes for the first token, and how many it gives a second from then on."""
+        found, first = tokens_by_turns(both, rounds=rounds, rng=rng)
+        each = found[made.name]
+        token_s = statistics.median(each.calls)
+        told = self.bill(token_s, each.processor_s_per_call, made.figures["memory_bytes"].value)
+        made.figures |= {
+            "first_token_s": measured(statistics.median(first[made.name]), "s", method="after half of a sample"),
+            "tokens_per_s": measured(1 / token_s, "1/s", method="one sequence, all of it given again for each token"),
+            "token_energy_j": told["energy_j"],
+        }
+        if made is not self.original:
+            made.figures["token_gain"] = ratio(found[ORIGINAL], each, rng)
 
     def common_sizes(self, made: Made, batches: Sequence[int]) -> list[int]:
         """The batch sizes that it and the original take."""
@@ -240,3 +282,10 @@ class Forms:
 
     def _answer(self, worker: Worker, made: Made, split: str) -> None:
         worker.call("suffice.form.calls:answer", str(self.samples), split, str(made.answers(split)))
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""

@@ -15,8 +15,8 @@ CONFIDENCE = 0.95
 FEWEST_SCORES, FEWEST_IN_BLOCK = 10, 25
 MOST_FREEDOM = 1_000
 """Beyond it Student's distribution is the normal one."""
-BOUNDED = frozenset({"accuracy", "agreement", "same-class", "neighbours"})
-"""A sample's score lies between 0 and 1, or for a cosine between -1 and 1."""
+COUNTED = frozenset({"accuracy", "same-class", "neighbours"})
+"""A sample's score is 0 or 1 mostly: those that were seen don't tell how much an unseen one loses."""
 EXAMPLE = "--floor 0.90 for a value, --floor -0.005 for what may be lost, --floor -2% for the share of it"
 
 
@@ -97,18 +97,22 @@ def judge(
 def _lowest(quality: str, found: Sequence[float], original: Sequence[float], bar: Bar, confidence: float) -> float:
     """The lower end of the mean: of these and one more that lost all it could.
 
-    Without it, samples that never differ would prove that none ever does. Where none has lost anything, so many samples
-    hide a share of losses of 1 - (1 - confidence)^(1 / n).
+    Without it, samples that never differ would prove that none ever does. A cosine shows by degrees what may be lost:
+    the one more is twice as far off as the worst. Where none has lost anything, so many samples hide a share of losses
+    of 1 - (1 - confidence)^(1 / n).
     """
-    if quality not in BOUNDED and len(found) < FEWEST_SCORES:
+    if quality not in COUNTED and len(found) < FEWEST_SCORES:
         return -math.inf
-    if quality in BOUNDED:
-        worst = -1.0 if bar.relative else 0.0
+    whole = 0.0 if bar.relative else 1.0
+    if quality in COUNTED:
+        worst = whole - 1.0
+    elif quality == "agreement":
+        worst = max(-1.0, whole - 2 * (whole - min(found)))
     else:  # of a user's function, which judges blocks: one sample of a block
         worst = min(found) - (abs(statistics.fmean(original)) / FEWEST_IN_BLOCK if quality == "function" else 0.0)
     counted = [*found, worst]
     low = statistics.fmean(counted) - _half(counted, confidence)
-    if quality in BOUNDED and bar.relative and min(found) >= 0:
+    if quality in COUNTED and bar.relative and min(found) >= 0:
         return min(low, float((1 - confidence) ** (1 / len(found))) - 1)
     return low
 

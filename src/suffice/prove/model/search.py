@@ -17,7 +17,7 @@ from typing import Any
 from suffice.change.models import EXPORT, ORDER, STRUCTURES, change_of, technique
 from suffice.errors import ModelError
 from suffice.form.bundle import SAMPLE
-from suffice.measure.model.timing import TIE, by_turns, fastest, ratio
+from suffice.measure.model.timing import SLICE_S, TIE, by_turns, fastest, ratio
 from suffice.prove.model.forms import ORIGINAL, Forms, Made
 from suffice.prove.model.quality import CONFIDENCE, Bar, judge, value_of
 from suffice.records import Change, FormTrial, Judgement, Outcome, Risk
@@ -25,6 +25,7 @@ from suffice.run.worker import WorkerError
 
 ROUNDS, LAST_ROUNDS, LAST_CALLS = 6, 20, 10
 LEAST_GAIN = 1.03
+BISECTIONS = 4
 LEAST_COSINE = 0.9
 MOST_STRETCHED = 1.25
 MOST_ROUNDING = 1e-3
@@ -73,6 +74,8 @@ class ModelTrials:
         self.deadline = clock() + terms.seconds
         self.rng = Random(terms.seed)  # noqa: S311 - it tosses a coin
         self.good = {ORIGINAL: forms.original}
+        self.doubtful: list[Made] = []
+        """Quick ones whose quality is below the floor, or not above it for sure."""
         self.refused: list[tuple[str, str]] = []
         self.told: dict[str, str] = {}
 
@@ -97,7 +100,15 @@ class ModelTrials:
             self.forms.time(self.forms.worker, made, self.terms.batches, rounds=ROUNDS, rng=self.rng)
         except WorkerError as error:
             raise ModelError(f"the model as it is can't be timed: {error}") from error
+        self.deadline -= min(self._end_s(), self.terms.seconds / 2)
         return _trial(made, Outcome.KEPT, "what the others are compared with")
+
+    def _end_s(self) -> float:
+        """About what is kept for the end: the best forms and the original by turns, two that answer held out."""
+        medians, last = self.forms.original.medians, max(self.forms.original.medians)
+        size = last if self.terms.minimise == "throughput" else min(medians)
+        by_turns_s = (MOST_CONFIRMED + 1) * LAST_ROUNDS * max(SLICE_S, LAST_CALLS * medians[size])
+        return by_turns_s + 2 * self.forms.subject.samples["held-out"] * medians[last] / last
 
     def each(self) -> Iterator[FormTrial]:
         """Build and try what the techniques propose, in their order; then the same of models of another structure."""
@@ -116,27 +127,67 @@ class ModelTrials:
             if isinstance(proposed, str):
                 self.refused.append((name, proposed))
                 continue
+            if hasattr(module, "BISECTS"):
+                yield from self._bisected(name, module, root)
+                continue
             for settings in proposed:
-                change, source = change_of(name, settings), self._source(module, root)
-                reason = self._not_worth(change, module, source)
-                if source is None or reason is not None:
-                    self.refused.append((change.name, reason or f"there is no form by {module.AFTER} to start from"))
-                else:
-                    yield self._try(change, source, root)
+                yield from self._of_each(change_of(name, settings), module, root)
 
-    def _source(self, module: Any, root: Made) -> Made | None:
-        """The form of a model that a technique starts from: where any of a backend's would do, the best."""
+    def _of_each(self, change: Change, module: Any, root: Made) -> Iterator[FormTrial]:
+        """The change of each form that it may start from."""
+        sources = self._sources(module, root)
+        if not sources:
+            self.refused.append((change.name, f"there is no form by {module.AFTER} to start from"))
+        for source in sources:
+            reason = self._not_worth(change, module, source)
+            if reason is None:
+                yield self._try(change, source, root)
+            else:
+                self.refused.append((change.name, reason))
+
+    def _bisected(self, name: str, module: Any, root: Made) -> Iterator[FormTrial]:
+        """Forms between one that is quick and loses too much and one that loses less: as quick as the floor lets be."""
+        own = (each for each in self.doubtful if each.changes[: len(root.changes)] == root.changes)
+        source = next((each for each in own if each.changes[-1].id == module.AFTER), None)
+        if source is None:
+            self.refused.append((name, f"there is no form by {module.AFTER} whose quality is in doubt"))
+            return
+        low, high = 0.0, 1.0
+        for _ in range(BISECTIONS):
+            share = (low + high) / 2
+            change = change_of(name, {module.BISECTS: share})
+            reason = self._not_worth(change, module, source)
+            if reason is not None:
+                self.refused.append((change.name, reason))
+                return
+            trial = self._try(change, source, root)
+            yield trial
+            missed = next((each for each in self.doubtful if each.name == trial.name), None)
+            if missed is None and trial.outcome is Outcome.REFUSED:
+                return  # it could not be built, or answers wrongly
+            if missed is None:
+                high = share
+            else:
+                low, source = share, replace(source, ratios=missed.ratios)  # those after it are slower yet
+
+    def _sources(self, module: Any, root: Made) -> list[Made]:
+        """The forms of a model that a technique starts from: where any of a backend's would do, the best.
+
+        If the quality of that one is in doubt, the best of the others too.
+        """
         if module.AFTER is None:
-            return root
+            return [root]
         own = [made for made in self.good.values() if made.changes[: len(root.changes)] == root.changes]
         if getattr(module, "OF_BEST", False):
             backend = module.AFTER.replace("-", "_")
-            return min((made for made in own if made.form.backend == backend), key=self._cost, default=None)
+            fitting = sorted((made for made in own if made.form.backend == backend), key=self._cost)
+            sure = [made for made in fitting if made not in self.doubtful]
+            return list({made.name: made for made in (*fitting[:1], *sure[:1])}.values())
         if root.changes and module.AFTER == EXPORT:
-            return root  # a structure is exported as soon as it is made
-        return next((made for made in own if made.changes and made.changes[-1].id == module.AFTER), None)
+            return [root]  # a structure is exported as soon as it is made
+        return [made for made in own if made.changes and made.changes[-1].id == module.AFTER][:1]
 
-    def _not_worth(self, change: Change, module: Any, source: Made | None) -> str | None:
+    def _not_worth(self, change: Change, module: Any, source: Made) -> str | None:
         """Why a change is not built, or None."""
         if change.risk not in self.terms.allow:
             return f"it is {change.risk}: allow it with --allow {change.risk}"
@@ -144,9 +195,10 @@ class ModelTrials:
             return "no time was left for it: give more with --time"
         if (spared_by := self._spared_by(change, module)) is not None:
             return f"{spared_by} holds, which makes it needless"
-        if self.terms.minimise in BY_FIGURE or source is None or not source.changes:
+        if self.terms.minimise in BY_FIGURE or not source.changes:
             return None
-        best, gain = min(self.good.values(), key=self._cost), module.gain(self.flags)
+        sure = [made for made in self.good.values() if made not in self.doubtful]
+        best, gain = min(sure, key=self._cost), module.gain(self.flags)
         if self._cost(source) / gain * LEAST_GAIN > self._cost(best):
             return f"it gains {gain:g}x at most over {source.name}, and {best.name} is faster than that"
         return None
@@ -156,6 +208,8 @@ class ModelTrials:
         if change.id not in STRUCTURES:
             return None
         for name, made in self.good.items():
+            if made in self.doubtful:
+                continue
             more = bool(made.changes) and made.changes[0].id == change.id
             if more or (len(made.changes) == 2 and made.changes[-1].id in getattr(module, "SPARED_BY", ())):
                 return name
@@ -171,6 +225,8 @@ class ModelTrials:
         except WorkerError as error:
             judgement = Judgement(met=False, reason=str(error))
         made.spent_s = self.clock() - begun_s
+        if made.ratios and not judgement.met and not _is_exact(made.changes):
+            self.doubtful.append(made)
         if judgement.met is False:
             return _trial(made, Outcome.REFUSED, judgement.reason)
         self.good[made.name] = made
@@ -179,7 +235,7 @@ class ModelTrials:
     def _judged(self, change: Change, source: Made, made: Made) -> Judgement:
         """Whether the form answers as it should and is good enough on the search's samples; it is timed between."""
         self.say(f"{made.name}: building it")
-        self.forms.build(change, source, made)
+        self.forms.build(change, source, made, limit_s=self.deadline - self.clock())
         with self.forms.open(made) as worker:
             wrong = self._wrong(self.forms.distances(worker, made), source, made)
             if wrong is not None:
