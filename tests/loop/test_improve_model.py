@@ -198,19 +198,3 @@ def test_another_structure_needs_consent_and_its_forms_are_tried_too(tmp_path: P
     assert f"openvino of {smaller}" in sizes
     assert told["chosen"] != "original"
     assert suffice.load(tmp_path / "bundle").self_test() < 0.02
-
-
-@pytest.mark.slow
-def test_the_smaller_of_two_structures_that_hold_is_enough(tmp_path: Path) -> None:
-    """Three quarters of the heads are not tried where half of them hold; what trains for 8 bits has only such forms."""
-    targets = Path(__file__).parents[1] / "change" / "model" / "structure" / "targets.py"
-    options = ("--floor", -0.1, "--allow", "semantic", "--fine-tune-steps", 40, "--time", 900, "--json", "found.json")
-    done = run("improve", f"{targets}:words", tmp_path, *options)
-    assert done.returncode == 0, done.stderr
-    told = json.loads((tmp_path / "found.json").read_text())
-    kept = {each["name"] for each in told["trials"] if each["outcome"] == "kept"}
-    half, aware = "head-pruning (keep=0.5, steps=40)", "quantisation-aware (steps=40)"
-    assert {half, f"openvino of {half}", aware, f"openvino of {aware}"} <= kept
-    reasons = dict(told["refused"])
-    assert reasons["head-pruning (keep=0.75, steps=40)"] == f"{half} holds, which makes it needless"
-    assert not any(name.startswith("static-shapes") and name.endswith(aware) for name in (*kept, *reasons))
