@@ -20,6 +20,7 @@ ORDER = (
     "openvino-mixed",
     "openvino-weights",
     "onnx-dynamic-int8",
+    "onnx-outliers",
     "onnx-static-int8",
     "onnx-weights",
     "static-shapes",

@@ -82,7 +82,7 @@ class Told:
 
 def tried(folder: Path, told: dict[str, tuple[float, float]]) -> tuple[list[FormTrial], dict[str, str]]:
     """The trials of a search with a floor of half a point, and what was refused."""
-    found = dict.fromkeys(("onnx-dynamic-int8", "onnx-static-int8", "openvino-weights"), (0.5, 1.0)) | told
+    found = dict.fromkeys((*QUANTISED, "onnx-static-int8", "onnx-outliers"), (0.5, 1.0)) | told
     found |= {"onnx-runtime": (2.0, 0.0), "onnx-weights": (0.5, 1.0)}
     forms: Any = Told(folder, found)
     search = ModelTrials(forms, ModelTerms(bar=Bar.parse("-0.01"), batches=(1,)), frozenset())
@@ -133,6 +133,14 @@ def test_what_is_no_quicker_is_not_bisected_further(tmp_path: Path) -> None:
     trials, refused = tried(tmp_path, {"openvino": (2.0, 0.0), "openvino-int8": (2.2, BROKEN * 50)})
     assert len(shares(trials)) < 4
     assert any("openvino-mixed" in name and "is faster than that" in why for name, why in refused.items())
+
+
+@pytest.mark.parametrize("lost", [0.0, BROKEN * 4])
+def test_what_rescues_is_tried_where_there_is_something_to_rescue(tmp_path: Path, lost: float) -> None:
+    """Outliers are looked for where 8 bits for all lose too much."""
+    trials, refused = tried(tmp_path, {"openvino": (2.0, 0.0), "onnx-dynamic-int8": (6.0, lost)})
+    assert any(each.name.startswith("onnx-outliers") for each in trials) is (lost > 0)
+    assert ("onnx-outliers" in refused) is (lost == 0)
 
 
 @pytest.mark.parametrize(("lost", "most"), [(0.0, 1), (BROKEN, 2)])

@@ -11,7 +11,7 @@ Source: onnxruntime.ai, quantization: `quantize_dynamic`, `reduce_range`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,20 +39,28 @@ def gain(flags: frozenset[str]) -> float:
 
 def build(source: Form, source_folder: Path, folder: Path, settings: Mapping[str, Any], samples: Path) -> Form:
     """Quantise the graph; where its preparation fails, as it is."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
     kinds = [each for each in PRODUCTS if each in source.settings["operators"]]
     if not kinds:
         raise ValueError(f"the graph has none of {', '.join(PRODUCTS)}")
+    quantise(prepared(source_folder / source.file, folder), folder / FILE, kinds, settings)
+    return replace(source, file=FILE, settings={**source.settings, "weights": "int8", "activations": "int8, dynamic"})
+
+
+def quantise(
+    path: Path, out: Path, kinds: Sequence[str], settings: Mapping[str, Any], exclude: Sequence[str] = ()
+) -> None:
+    """Nodes of these kinds, but for those that are named."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
     quantize_dynamic(
-        prepared(source_folder / source.file, folder),
-        folder / FILE,
+        path,
+        out,
         op_types_to_quantize=[*kinds, "MatMul"],  # with it, a Gemm becomes one
         per_channel=True,
         reduce_range=settings.get("reduce_range", False),
         weight_type=QuantType.QInt8,
+        nodes_to_exclude=list(exclude),
     )
-    return replace(source, file=FILE, settings={**source.settings, "weights": "int8", "activations": "int8, dynamic"})
 
 
 def prepared(path: Path, folder: Path) -> Path:

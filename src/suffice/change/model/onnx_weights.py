@@ -13,8 +13,8 @@ Source: onnxruntime.ai, contrib operators: MatMulNBits; GPTQ, arXiv 2210.17323; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ RISK = "numeric"
 PRACTICE = "SUS05-BP04: quantise to 16 or 8 bits where the quality holds"
 FILE = "model.onnx"
 GROUP = 32
-MOST_SAMPLES = 64
 CLEARLY = 0.8
 """Of the error without factors: with more the multiplication is not worth it."""
 FAST = 4
@@ -47,27 +46,20 @@ def gain(flags: frozenset[str]) -> float:
     return 6.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Product:
-    """A node of the graph that multiplies with weights (outputs, inputs)."""
-
-    node: Any
-    weights: Any
-    bias: str | None
-
-
 def build(source: Form, source_folder: Path, folder: Path, settings: Mapping[str, Any], samples: Path) -> Form:
     """Replace each product with weights."""
     import onnx
 
     from suffice.change.model.rounding.groups import to_nearest
+    from suffice.change.model.rounding.products import products_of
 
     model = onnx.load(source_folder / source.file)
-    products = [each for each in _products(model.graph) if each.weights.shape[1] >= GROUP]
+    products = [each for each in products_of(model.graph) if each.weights.shape[1] >= GROUP]
     if not products:
         raise ValueError("the graph has no product with weights of enough inputs")
     bits = settings["bits"]
-    means = _mean_products(source_folder / source.file, source, products, samples) if bits == 4 else {}
+    given = {each.node.input[0] for each in products}
+    means = _mean_products(source_folder / source.file, source, given, samples) if bits == 4 else {}
     scaled = 0
     for each in products:
         name = each.node.input[0]
@@ -97,50 +89,19 @@ def _rounded(weights: Any, products: Any, bits: int) -> tuple[Any, Any]:
     return (rounded, factor) if less < CLEARLY * error else (plain, None)
 
 
-def _products(graph: Any) -> Iterator[Product]:
-    import onnx
+def _mean_products(path: Path, form: Form, names: Iterable[str], samples: Path) -> dict[str, Any]:
+    """The mean of x xᵀ of each of these values, on samples for calibration."""
+    from suffice.change.model.rounding.products import rows_given
 
-    known = {each.name: each for each in graph.initializer}
-    for node in graph.node:
-        if node.op_type not in {"MatMul", "Gemm"} or len(node.input) < 2 or node.input[1] not in known:
-            continue
-        weights = onnx.numpy_helper.to_array(known[node.input[1]])
-        attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
-        plain = all(attributes.get(name, 1.0) == 1.0 for name in ("alpha", "beta")) and not attributes.get("transA")
-        if weights.ndim == 2 and plain:
-            outputs_first = weights if attributes.get("transB") else weights.T
-            yield Product(node=node, weights=outputs_first, bias=node.input[2] if len(node.input) > 2 else None)
-
-
-def _mean_products(path: Path, form: Form, products: Sequence[Product], samples: Path) -> dict[str, Any]:
-    """The mean of x xᵀ of what each product is given, on samples for calibration; by the name of its input."""
-    import numpy as np
-    import onnx
-    import onnxruntime
-
-    from suffice.form.samples import in_batches, read_samples
-
-    model = onnx.load(path)
-    names = sorted({each.node.input[0] for each in products})
-    given = {port.name for port in model.graph.input}
-    told = {port.name for port in model.graph.output}
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in told | given)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     sums: dict[str, Any] = {}
-    counts = dict.fromkeys(names, 0)
-    batches = in_batches(read_samples(samples, "calibrate"), 1)
-    for batch, _ in zip(batches, range(MOST_SAMPLES), strict=False):
-        feed = dict(zip([port.name for port in form.inputs], batch.inputs, strict=True))
-        asked = [name for name in names if name not in feed]
-        found = dict(zip(asked, session.run(asked, feed) if asked else [], strict=True)) | feed
-        for name in names:
-            rows = np.asarray(found[name], np.float64).reshape(-1, found[name].shape[-1])
-            sums[name] = sums.get(name, 0.0) + rows.T @ rows
-            counts[name] += len(rows)
+    counts: dict[str, int] = {}
+    for name, rows in rows_given(path, form, names, samples):
+        sums[name] = sums.get(name, 0.0) + rows.T @ rows
+        counts[name] = counts.get(name, 0) + len(rows)
     return {name: sums[name] / counts[name] for name in sums}
 
 
-def _replace(graph: Any, product: Product, rounded: Any, factor: Any = None) -> None:
+def _replace(graph: Any, product: Any, rounded: Any, factor: Any = None) -> None:
     """MatMulNBits takes the node's place, with an addition where it had a bias, a product where there are factors."""
     import numpy as np
     import onnx

@@ -22,6 +22,7 @@ from suffice.form.description import Form
 from suffice.measure.model.subject import Subject
 
 AFTER = "openvino-int8"
+RESCUES = AFTER
 BISECTS = "precise"
 RISK = "numeric"
 PRACTICE = "SUS05-BP04: quantise to 16 or 8 bits where the quality holds"

@@ -127,8 +127,13 @@ class ModelTrials:
             if isinstance(proposed, str):
                 self.refused.append((name, proposed))
                 continue
-            if hasattr(module, "BISECTS"):
-                yield from self._bisected(name, module, root)
+            rescued = getattr(module, "RESCUES", None)
+            doubtful = self._doubtful(rescued, root)
+            if rescued and doubtful is None:
+                self.refused.append((name, f"there is no form by {rescued} whose quality is in doubt"))
+                continue
+            if doubtful is not None and hasattr(module, "BISECTS"):
+                yield from self._bisected(name, module, doubtful, root)
                 continue
             for settings in proposed:
                 yield from self._of_each(change_of(name, settings), module, root)
@@ -145,13 +150,13 @@ class ModelTrials:
             else:
                 self.refused.append((change.name, reason))
 
-    def _bisected(self, name: str, module: Any, root: Made) -> Iterator[FormTrial]:
-        """Forms between one that is quick and loses too much and one that loses less: as quick as the floor lets be."""
+    def _doubtful(self, by: str | None, root: Made) -> Made | None:
+        """The form of a model by this technique whose quality is in doubt, if there is one."""
         own = (each for each in self.doubtful if each.changes[: len(root.changes)] == root.changes)
-        source = next((each for each in own if each.changes[-1].id == module.AFTER), None)
-        if source is None:
-            self.refused.append((name, f"there is no form by {module.AFTER} whose quality is in doubt"))
-            return
+        return next((each for each in own if each.changes[-1].id == by), None)
+
+    def _bisected(self, name: str, module: Any, source: Made, root: Made) -> Iterator[FormTrial]:
+        """Forms between one that is quick and loses too much and one that loses less: as quick as the floor lets be."""
         low, high = 0.0, 1.0
         for _ in range(BISECTIONS):
             share = (low + high) / 2
