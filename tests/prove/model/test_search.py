@@ -162,7 +162,8 @@ def test_a_structure_that_another_makes_needless_is_not_built(tmp_path: Path, ei
     """Half of the channels hold, so three quarters need not; training for 8 bits is for where they lose too much."""
     structures = {"channel-pruning": (3.0, 0.0), "head-pruning": (3.0, 0.5), "low-rank": (3.0, 0.5)}
     told = dict.fromkeys(QUANTISED, (3.0, eight_bits_lose)) | {"onnx-runtime": (2.0, 0.0), "openvino": (2.0, 0.0)}
-    forms: Any = Told(tmp_path, told | structures | {"quantisation-aware": (2.0, 0.0)})
+    others = {"quantisation-aware": (2.0, 0.0), "onnx-outliers": (1.0, 0.5)}
+    forms: Any = Told(tmp_path, told | structures | others)
     layers = {"Linear": 6, "LayerNorm": 2}
     forms.subject = replace(forms.subject, fine_tune=True, fine_tune_steps=9, layers=layers)
     allow = frozenset({Risk.EXACT, Risk.NUMERIC, Risk.SEMANTIC})
