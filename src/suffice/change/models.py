@@ -26,7 +26,7 @@ ORDER = (
     "static-shapes",
 )
 """Cheap before dear, and what others start from before them."""
-STRUCTURES = ("layer-dropping",)
+STRUCTURES = ("layer-dropping", "channel-pruning", "low-rank", "head-pruning", "quantisation-aware")
 """What makes another model, whose forms are tried in the same order."""
 
 
@@ -35,7 +35,8 @@ def technique(name: str) -> Any:
     known = (*ORDER, *STRUCTURES)
     if name not in known:
         raise KeyError(f"there is no technique {name!r} for models; these are known: {', '.join(known)}")
-    return import_module(f"suffice.change.model.{name.replace('-', '_')}")
+    room = "model.structure" if name in STRUCTURES else "model"
+    return import_module(f"suffice.change.{room}.{name.replace('-', '_')}")
 
 
 def change_of(name: str, settings: Mapping[str, Any]) -> Change:

@@ -1,6 +1,7 @@
 """The search's own decisions, on forms whose times and scores are told: what is bisected, what others start from."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from suffice.measure.model.subject import Subject
 from suffice.prove.model.forms import ORIGINAL, Forms, Made
 from suffice.prove.model.quality import Bar
 from suffice.prove.model.search import ModelTerms, ModelTrials
-from suffice.records import Change, FormTrial, Outcome, measured
+from suffice.records import Change, FormTrial, Outcome, Risk, measured
 
 SAMPLES = 2_000
 PORT = Port(name="x", dtype="float32", shape=("batch", 4))
@@ -154,3 +155,25 @@ def test_forms_are_what_the_search_is_given() -> None:
     """The one above has the methods of the real one that the search calls."""
     names = ("new_folder", "build", "open", "distances", "time", "score")
     assert all(callable(getattr(Forms, name)) and callable(getattr(Told, name)) for name in names)
+
+
+@pytest.mark.parametrize("eight_bits_lose", [0.0, 0.5])
+def test_a_structure_that_another_makes_needless_is_not_built(tmp_path: Path, eight_bits_lose: float) -> None:
+    """Half of the channels hold, so three quarters need not; training for 8 bits is for where they lose too much."""
+    structures = {"channel-pruning": (3.0, 0.0), "head-pruning": (3.0, 0.5), "low-rank": (3.0, 0.5)}
+    told = dict.fromkeys(QUANTISED, (3.0, eight_bits_lose)) | {"onnx-runtime": (2.0, 0.0), "openvino": (2.0, 0.0)}
+    others = {"quantisation-aware": (2.0, 0.0), "onnx-outliers": (1.0, 0.5)}
+    forms: Any = Told(tmp_path, told | structures | others)
+    layers = {"Linear": 6, "LayerNorm": 2}
+    forms.subject = replace(forms.subject, fine_tune=True, fine_tune_steps=9, layers=layers)
+    allow = frozenset({Risk.EXACT, Risk.NUMERIC, Risk.SEMANTIC})
+    search = ModelTrials(forms, ModelTerms(bar=Bar.parse("-0.01"), batches=(1,), allow=allow), frozenset())
+    names, refused = [each.name for each in search.each()], dict(search.refused)
+    half, aware = "channel-pruning (keep=0.5, steps=9)", "quantisation-aware (steps=9)"
+    assert refused["channel-pruning (keep=0.75, steps=9)"] == f"{half} holds, which makes it needless"
+    assert "head-pruning (keep=0.75, steps=9)" in names
+    assert (aware in names) == (eight_bits_lose > 0)
+    assert (aware in refused) == (eight_bits_lose == 0)
+    of_aware = {name.partition(" ")[0] for name in (*names, *refused) if name.endswith(f"of {aware}")}
+    assert of_aware <= {"openvino", "openvino-int8", "onnx-dynamic-int8", "onnx-static-int8"}
+    assert bool(of_aware) == (aware in names)

@@ -4,4 +4,7 @@
 whose best form so far it starts from. `propose` says with which settings it is worth building, or why not; `gain` is
 the most that it can be faster than where it starts. `build` runs in a worker: it writes the files of the new form into
 a folder and returns its `Form`; what it needs is imported there.
+
+Of a technique in `structure`, `FORMS` names the techniques that are tried of what it made, if not all, and `SPARED_BY`
+those whose forms of the original make it needless.
 """

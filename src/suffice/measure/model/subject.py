@@ -16,8 +16,9 @@ class Subject:
 
     `quality` is the name of its measure, "function" where the user's own judges. `samples` counts each part of them.
     `chance` is the accuracy of always naming the most frequent label, where there are labels of classes. `stacks` has
-    the path and the length of each sequence of equal blocks, `bounds` the least and
-    the most of free axes that have them. `by_size`: what is wanted is a small file, whatever it does for time.
+    the path and the length of each sequence of equal blocks, `layers` counts those with weights by their kind, `bounds`
+    has the least and the most of free axes that have them. `by_size`: what is wanted is
+    a small file, whatever it does for time.
     """
 
     target: str
@@ -31,6 +32,7 @@ class Subject:
     fine_tune_steps: int = 0
     by_size: bool = False
     stacks: Mapping[str, int] | None = None
+    layers: Mapping[str, int] | None = None
     bounds: Mapping[str, tuple[int, int]] | None = None
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ def inspect_module(
         chance=chance_of(labels) if usual == "accuracy" else None,
         fine_tune=loaded.fine_tune is not None,
         stacks=dict(_stacks(loaded.module)),
+        layers=dict(Counter(_layers(loaded.module))),
     )
     return as_json(subject)
 
@@ -79,6 +81,13 @@ def _stacks(module: torch.nn.Module) -> Iterator[tuple[str, int]]:
             kinds = {type(block) for block in each}
             if len(kinds) == 1 and len(each) > 1 and any(True for _ in each.parameters()):
                 yield path, len(each)
+
+
+def _layers(module: torch.nn.Module) -> Iterator[str]:
+    """The kind of each module that has parameters of its own."""
+    for each in module.modules():
+        if any(True for _ in each.parameters(recurse=False)):
+            yield type(each).__name__
 
 
 def _batches(samples: Any, ports: Sequence[Port]) -> Iterator[Batch]:

@@ -121,7 +121,8 @@ class ModelTrials:
         for trial in self._techniques(STRUCTURES, self.forms.original):
             yield trial
             if trial.name in self.good:
-                yield from self._techniques([name for name in ORDER if technique(name).AFTER], self.good[trial.name])
+                wanted = getattr(technique(trial.changes[0].id), "FORMS", ORDER)
+                yield from self._techniques([name for name in wanted if technique(name).AFTER], self.good[trial.name])
 
     def _techniques(self, names: Sequence[str], root: Made) -> Iterator[FormTrial]:
         """What they make of one model."""
@@ -202,12 +203,26 @@ class ModelTrials:
             return f"it is {change.risk}: allow it with --allow {change.risk}"
         if self.clock() > self.deadline:
             return "no time was left for it: give more with --time"
+        if (spared_by := self._spared_by(change, module)) is not None:
+            return f"{spared_by} holds, which makes it needless"
         if self.terms.minimise in BY_FIGURE or not source.changes:
             return None
         sure = [made for made in self.good.values() if made not in self.doubtful]
         best, gain = min(sure, key=self._cost), module.gain(self.flags)
         if self._cost(source) / gain * LEAST_GAIN > self._cost(best):
             return f"it gains {gain:g}x at most over {source.name}, and {best.name} is faster than that"
+        return None
+
+    def _spared_by(self, change: Change, module: Any) -> str | None:
+        """The form that makes a structure needless: what leaves out more, or does without training."""
+        if change.id not in STRUCTURES:
+            return None
+        for name, made in self.good.items():
+            if made in self.doubtful:
+                continue
+            more = bool(made.changes) and made.changes[0].id == change.id
+            if more or (len(made.changes) == 2 and made.changes[-1].id in getattr(module, "SPARED_BY", ())):
+                return name
         return None
 
     def _try(self, change: Change, source: Made, root: Made) -> FormTrial:

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from suffice.change.model.layer_dropping import propose
+from suffice.change.model.structure.layer_dropping import propose
 from suffice.change.models import build_form, change_of
 from suffice.form.description import Form
 from suffice.measure.model.subject import Subject
@@ -15,7 +15,7 @@ from suffice.prove.model.forms import ORIGINAL
 from suffice.records import Risk
 from tests.form.targets import CLASSES, FEATURES, blobs
 
-TARGETS = Path(__file__).parents[2] / "form" / "targets.py"
+TARGETS = Path(__file__).parents[3] / "form" / "targets.py"
 BLOCK, HEAD = FEATURES * FEATURES + FEATURES, FEATURES * CLASSES + CLASSES
 
 

@@ -22,7 +22,6 @@ from suffice.measure.model.subject import Subject
 AFTER = None
 RISK = "semantic"
 PRACTICE = "ODL, model building: the smallest model that meets the criteria"
-FILE = "model.onnx"
 FEWEST_BLOCKS = 4
 
 
@@ -44,25 +43,19 @@ def gain(flags: frozenset[str]) -> float:
 def build(source: Form, source_folder: Path, folder: Path, settings: Mapping[str, Any], samples: Path) -> Form:
     """Leave them out, train, and export."""
     import copy
-    import inspect
 
-    from suffice.form.export import export, operators
+    from suffice.change.model.structure.student import train, written
     from suffice.form.target import load_target
 
     loaded = load_target(source.file, **source.settings)
-    if loaded.fine_tune is None:
-        raise ValueError("there is no fine_tune any more")
     student = copy.deepcopy(loaded.module)
     stack = student.get_submodule(settings["stack"])
     every = len(stack) / settings["keep"]
     kept = [stack[int(every * number)] for number in range(settings["keep"])]
     owner, _, name = settings["stack"].rpartition(".")
     setattr(student.get_submodule(owner), name, type(stack)(*([kept] if _is_list(stack) else kept)))
-    known = inspect.signature(loaded.fine_tune).parameters
-    loaded.fine_tune(student, settings["steps"], **({"teacher": loaded.module} if "teacher" in known else {}))
-    export(student.eval(), loaded.example_inputs, source.inputs, folder / FILE)
-    told = {"operators": operators(folder / FILE), "parameters": sum(each.numel() for each in student.parameters())}
-    return Form(backend="onnx_runtime", file=FILE, inputs=source.inputs, settings=told)
+    train(student, loaded, settings["steps"])
+    return written(student, loaded, source, folder)
 
 
 def _is_list(stack: Any) -> bool:
