@@ -12,6 +12,8 @@ from suffice.form.description import Form
 from suffice.records import Change, Risk
 
 EXPORT = "onnx-runtime"
+DEVICES = ("tensorrt", "neuron")
+"""What compiles for a device beside the processor, in a folder of its own."""
 ORDER = (
     EXPORT,
     "openvino",
@@ -22,6 +24,8 @@ ORDER = (
     "onnx-static-int8",
     "onnx-weights",
     "static-shapes",
+    *DEVICES,
+    "inductor",
 )
 """Cheap before dear, and what others start from before them."""
 STRUCTURES = ("layer-dropping",)
@@ -33,7 +37,8 @@ def technique(name: str) -> Any:
     known = (*ORDER, *STRUCTURES)
     if name not in known:
         raise KeyError(f"there is no technique {name!r} for models; these are known: {', '.join(known)}")
-    return import_module(f"suffice.change.model.{name.replace('-', '_')}")
+    room = "suffice.change.model" + (".devices" if name in DEVICES else "")
+    return import_module(f"{room}.{name.replace('-', '_')}")
 
 
 def change_of(name: str, settings: Mapping[str, Any]) -> Change:

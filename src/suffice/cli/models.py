@@ -106,7 +106,15 @@ def improve(target: str, *, bundle: Path, **options: Any) -> None:
     if found.chosen == "original":
         click.echo("the model stays as it is: no bundle was written", err=True)
     else:
-        click.echo(f"wrote {bundle}: suffice.load({str(bundle)!r}) gives a callable", err=True)
+        click.echo(f"wrote {bundle}: suffice.load({str(bundle)!r}{_trust(bundle)}) gives a callable", err=True)
+
+
+def _trust(bundle: Path) -> str:
+    """What loading it needs beside its name."""
+    from suffice.form.backends import MACHINE_CODE
+    from suffice.form.description import Form
+
+    return ", trust=True" if Form.read(bundle).backend in MACHINE_CODE else ""
 
 
 MODEL_VERBS: dict[str, click.Command] = {"improve": improve, "measure": measure}

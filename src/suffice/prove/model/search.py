@@ -16,6 +16,7 @@ from typing import Any
 
 from suffice.change.models import EXPORT, ORDER, STRUCTURES, change_of, technique
 from suffice.errors import ModelError
+from suffice.form.backends import MACHINE_CODE
 from suffice.form.bundle import SAMPLE
 from suffice.measure.model.timing import TIE, by_turns, fastest, ratio
 from suffice.prove.model.forms import ORIGINAL, Forms, Made
@@ -139,8 +140,11 @@ class ModelTrials:
         """Why a change is not built, or None."""
         if change.risk not in self.terms.allow:
             return f"it is {change.risk}: allow it with --allow {change.risk}"
-        if self.clock() > self.deadline:
+        if self.clock() + getattr(module, "BUILD_S", 0.0) > self.deadline:
             return "no time was left for it: give more with --time"
+        if getattr(module, "THAN_EXACT", False):
+            exact = [made for made in self.good.values() if made.changes and _is_exact(made.changes)]
+            source = min(exact, key=self._cost, default=source)
         if self.terms.minimise in BY_FIGURE or source is None or not source.changes:
             return None
         best, gain = min(self.good.values(), key=self._cost), module.gain(self.flags)
@@ -288,9 +292,9 @@ def _is_exact(changes: Sequence[Change]) -> bool:
     return all(change.risk is Risk.EXACT for change in changes)
 
 
-def _simplicity(made: Made) -> tuple[bool, int]:
-    """The less it alters and the fewer changes it took, the simpler."""
-    return (not _is_exact(made.changes), len(made.changes))
+def _simplicity(made: Made) -> tuple[bool, bool, int]:
+    """A graph is simpler than machine code; then, the less it alters and the fewer changes it took, the simpler."""
+    return (made.form.backend in MACHINE_CODE, not _is_exact(made.changes), len(made.changes))
 
 
 def _trial(made: Made, outcome: Outcome, reason: str) -> FormTrial:
