@@ -92,7 +92,7 @@ def test_it_is_not_begun_with_too_little_time(trials: Callable[..., ModelTrials]
     search = trials(left_s=INDUCTOR.BUILD_S - 1)
     why = search._not_worth(change_of("inductor", {}), INDUCTOR, search.forms.original)
     assert why == "no time was left for it: give more with --time"
-    assert search._not_worth(change_of("onnx-runtime", {}), technique("onnx-runtime"), None) is None
+    assert search._not_worth(change_of("onnx-runtime", {}), technique("onnx-runtime"), search.forms.original) is None
 
 
 @pytest.mark.parametrize(("seconds", "chosen"), [(0.97, "graph"), (0.90, "code")])
