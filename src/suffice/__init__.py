@@ -19,16 +19,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(folder: "str | Path", *, threads: int | None = None) -> "Bundle":
+def load(folder: "str | Path", *, threads: int | None = None, trust: bool = False) -> "Bundle":
     """The model of a bundle that `suffice improve MODEL` wrote, as a callable of arrays or tensors.
 
+    `trust` opens a bundle of machine code (inductor, tensorrt, neuron) too, which runs whatever its writer put there.
+
     Raises:
-        ModelError: if it is no bundle, or a file is missing, another, or one too many.
+        ModelError: if it is no bundle, or a file is missing, another, or one too many; if it is machine code that is
+            not trusted, or for another processor.
         MissingExtraError: if its backend is not installed.
     """
     from suffice.form.bundle import load as load_bundle  # noqa: PLC0415 - a job that only logs waits for no more
 
-    return load_bundle(folder, threads=threads)
+    return load_bundle(folder, threads=threads, trust=trust)
 
 
 def log(**metrics: float) -> None:

@@ -12,6 +12,8 @@ from suffice.form.description import Form
 from suffice.records import Change, Risk
 
 EXPORT = "onnx-runtime"
+DEVICES = ("tensorrt", "neuron")
+"""What compiles for a device beside the processor, in a folder of its own."""
 ORDER = (
     EXPORT,
     "openvino",
@@ -24,6 +26,8 @@ ORDER = (
     "onnx-static-int8",
     "onnx-weights",
     "static-shapes",
+    *DEVICES,
+    "inductor",
 )
 """Cheap before dear, and what others start from before them."""
 STRUCTURES = ("layer-dropping", "channel-pruning", "low-rank", "head-pruning", "quantisation-aware")
@@ -35,8 +39,8 @@ def technique(name: str) -> Any:
     known = (*ORDER, *STRUCTURES)
     if name not in known:
         raise KeyError(f"there is no technique {name!r} for models; these are known: {', '.join(known)}")
-    room = "model.structure" if name in STRUCTURES else "model"
-    return import_module(f"suffice.change.{room}.{name.replace('-', '_')}")
+    room = ".structure" if name in STRUCTURES else ".devices" if name in DEVICES else ""
+    return import_module(f"suffice.change.model{room}.{name.replace('-', '_')}")
 
 
 def change_of(name: str, settings: Mapping[str, Any]) -> Change:

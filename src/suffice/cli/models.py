@@ -121,7 +121,7 @@ def improve(target: str | None, *, bundle: Path, run: str | None, **options: Any
     if found.chosen == "original":
         click.echo("the model stays as it is: no bundle was written", err=True)
     else:
-        click.echo(f"wrote {bundle}: suffice.load({str(bundle)!r}) gives a callable", err=True)
+        click.echo(f"wrote {bundle}: suffice.load({str(bundle)!r}{_trust(bundle)}) gives a callable", err=True)
         if options["purpose"] == "edge":
             from suffice.keep.greengrass import component_of
 
@@ -151,6 +151,14 @@ def _for_edge(options: dict[str, Any]) -> dict[str, Any]:
     if source is not None and source is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("--for edge says what should be small: leave --minimise out")
     return {**options, "minimise": options["purpose"]}
+
+
+def _trust(bundle: Path) -> str:
+    """What loading it needs beside its name."""
+    from suffice.form.backends import MACHINE_CODE
+    from suffice.form.description import Form
+
+    return ", trust=True" if Form.read(bundle).backend in MACHINE_CODE else ""
 
 
 MODEL_VERBS: dict[str, click.Command] = {"improve": improve, "measure": measure}

@@ -4,27 +4,34 @@
     form.json       what runs it
     sample.npz      one sample and its answer, for the self-test
 
-Nothing in it is trusted: hashes are compared before a file is opened, inputs before they are computed with.
+Nothing in it is trusted: hashes are compared before a file is opened, inputs before they are computed with. One that
+holds machine code, which runs whatever its writer put there, is opened where the caller trusts it, and on processors
+that have all the instructions that it was compiled with.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from suffice.errors import ModelError
-from suffice.form.backends import BUNDLED, open_form
+from suffice.form.backends import BUNDLED, MACHINE_CODE, open_form
 from suffice.form.description import FILE, Form
 from suffice.tables import processor_fields
 
 MANIFEST, SAMPLE = "manifest.toml", "sample.npz"
 SCHEMA = 1
 UNBOUNDED = float("inf")
+INSTRUCTIONS = re.compile(
+    r"(sse|ssse3|pni|avx|fma|f16c|bmi|abm|movbe|popcnt|adx|amx|aes|pclmul|vaes|vpclmul|gfni|sha|cx16|lahf|3dnow|xop|tbm)"
+)
+"""How the kernel's flags begin that name instructions which a compiler may use; the others name what a kernel does."""
 
 Bounds = Mapping[str, Sequence[int]]
 """The least and the most of free axes that have such."""
@@ -114,16 +121,18 @@ def _require_size(bounds: Bounds, port: str, axis: str, size: int, sizes: dict[s
         raise ModelError(f"{port}: the axis {axis} is {size} here and {sizes[axis]} in another input")
 
 
-def load(folder: str | Path, *, threads: int | None = None) -> Bundle:
-    """The model of a bundle, once its files are those that were written.
+def load(folder: str | Path, *, threads: int | None = None, trust: bool = False) -> Bundle:
+    """The model of a bundle, once its files are those that were written; `trust`: it may be machine code.
 
     Raises:
-        ModelError: if it is no bundle, or a file is missing, another, or one too many.
+        ModelError: if it is no bundle, or a file is missing, another, or one too many; if it is machine code that is
+            not trusted, or for another processor.
         MissingExtraError: if its backend is not installed.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
     require_intact(folder, manifest)
+    _require_trusted(folder, Form.read(folder), trust=trust)
     return Bundle(folder, manifest, threads or int(manifest["run"]["threads"]), notes_of(manifest))
 
 
@@ -171,6 +180,21 @@ def require_intact(folder: Path, manifest: Mapping[str, Any]) -> None:
         raise ModelError(f"{folder}: {form.backend} with {form.file} is no form that a bundle may hold")
 
 
+def _require_trusted(folder: Path, form: Form, *, trust: bool) -> None:
+    """Raise where it would run code that nobody trusts, or instructions that this processor does not have."""
+    if form.backend in MACHINE_CODE and not trust:
+        raise ModelError(
+            f"{folder} holds machine code ({form.backend}), which runs whatever its writer put there",
+            hint="suffice.load(folder, trust=True) opens it where you trust who wrote it",
+        )
+    missing = sorted(set(form.settings.get("instructions", ())) - flags_here())
+    if missing:
+        raise ModelError(
+            f"{folder} holds machine code for processors with {', '.join(missing)}, which this one lacks",
+            hint="`suffice improve` on this processor makes one for it",
+        )
+
+
 def sha256(path: Path) -> str:
     """The hash of a file."""
     with path.open("rb") as file:
@@ -181,6 +205,12 @@ def flags_here() -> frozenset[str]:
     """What this processor can do, in the kernel's words."""
     told = processor_fields(Path("/proc/cpuinfo").read_text())
     return frozenset((told.get("flags") or told.get("Features") or "").split())
+
+
+def instructions(flags: Iterable[str]) -> list[str]:
+    """Those of a processor's flags that code compiled for it may need; of ARM's, all."""
+    found = sorted(flags)
+    return [flag for flag in found if INSTRUCTIONS.match(flag)] if "sse" in found else found
 
 
 def notes_of(manifest: Mapping[str, Any]) -> list[str]:

@@ -28,15 +28,15 @@ def export(module: torch.nn.Module, inputs: Sequence[torch.Tensor], ports: Seque
             dimensions = dict.fromkeys(free, torch.export.Dim.DYNAMIC)
             torch.onnx.export(
                 module,
-                _at_least_two(inputs, ports),
+                at_least_two(inputs, ports),
                 path,
                 input_names=names,
-                dynamic_shapes=tuple(_free_axes(port, dimensions) for port in ports),
+                dynamic_shapes=tuple(free_axes(port, dimensions) for port in ports),
                 dynamo=True,
                 external_data=False,
             )
         except Exception:  # noqa: BLE001 - its own errors are of many kinds, and the older exporter takes other models
-            axes = {port.name: _free_axes(port, {name: name for name in free}) for port in ports}
+            axes = {port.name: free_axes(port, {name: name for name in free}) for port in ports}
             torch.onnx.export(
                 module, tuple(inputs), path, input_names=names, dynamic_axes=axes, dynamo=False, external_data=False
             )
@@ -49,11 +49,12 @@ def operators(path: Path) -> dict[str, int]:
     return dict(Counter(node.op_type for node in nodes))
 
 
-def _free_axes(port: Port, named: Mapping[str, Any]) -> dict[int, Any]:
+def free_axes(port: Port, named: Mapping[str, Any]) -> dict[int, Any]:
+    """What is named for each of the port's free axes."""
     return {axis: named[each] for axis, each in enumerate(port.shape) if isinstance(each, str)}
 
 
-def _at_least_two(inputs: Sequence[torch.Tensor], ports: Sequence[Port]) -> tuple[torch.Tensor, ...]:
+def at_least_two(inputs: Sequence[torch.Tensor], ports: Sequence[Port]) -> tuple[torch.Tensor, ...]:
     """The inputs with two samples where there is one: an exporter takes an axis of 1 for a constant."""
     return tuple(
         given.repeat(2, *[1] * (given.dim() - 1)) if len(given) == 1 and isinstance(port.shape[0], str) else given

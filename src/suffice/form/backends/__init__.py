@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from suffice.errors import MissingExtraError, ModelError
 from suffice.form.description import Form
 
-EXTRA = "models"
+DEFAULT_INSTALL = "pip install 'suffice[models]'"
 
 
 class Session(Protocol):
@@ -23,9 +23,20 @@ class Session(Protocol):
         """The precision in which it really computes, versions, and what else the backend tells."""
 
 
-BUNDLED = ("onnx_runtime", "openvino")
+GRAPHS = ("onnx_runtime", "openvino")
 """They read a graph and its weights, and run no code that a file brings."""
+ON_DEVICES = ("tensorrt", "neuron")
+"""They compute beside the processor, whose time tells nothing of their energy."""
+MACHINE_CODE = ("inductor", *ON_DEVICES)
+"""They run code that a file brings, compiled for one kind of processor or device."""
+BUNDLED = (*GRAPHS, *MACHINE_CODE)
 BACKENDS = ("eager", *BUNDLED)
+INSTALL = {
+    "tensorrt": "pip install tensorrt",
+    "cuda": "pip install cuda-python",
+    "torch_neuronx": "pip install torch-neuronx neuronx-cc, from the index that the AWS Neuron documentation names",
+}
+"""What is in no extra of suffice, because it is of use on few machines."""
 
 
 def open_form(folder: Path, threads: int) -> Session:
@@ -42,5 +53,7 @@ def open_form(folder: Path, threads: int) -> Session:
         session: Session = import_module(f"{__name__}.{form.backend}").Session(folder, form, threads)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        raise MissingExtraError(f"{form.backend} needs {package}", hint=f"pip install 'suffice[{EXTRA}]'") from error
+        raise MissingExtraError(
+            f"{form.backend} needs {package}", hint=INSTALL.get(package, DEFAULT_INSTALL)
+        ) from error
     return session

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from suffice.errors import ModelError
+from suffice.form.backends import ON_DEVICES
 from suffice.form.description import Form, files_of
 from suffice.measure.model.subject import Subject
 from suffice.measure.model.timing import Times, by_turns, ratio, tokens_by_turns
@@ -278,7 +279,8 @@ class Forms:
         method = f"{size} samples a call, one call at a time"
         made.figures["throughput_per_s"] = measured(size / made.medians[size], "1/s", method=method)
         held = made.figures["memory_bytes"].value
-        made.figures |= self.bill(statistics.median(one.calls), one.processor_s_per_call, held)
+        if made.form.backend not in ON_DEVICES:
+            made.figures |= self.bill(statistics.median(one.calls), one.processor_s_per_call, held)
 
     def _answer(self, worker: Worker, made: Made, split: str) -> None:
         worker.call("suffice.form.calls:answer", str(self.samples), split, str(made.answers(split)))

@@ -17,6 +17,7 @@ from typing import Any
 
 from suffice.change.models import EXPORT, ORDER, STRUCTURES, change_of, technique
 from suffice.errors import ModelError
+from suffice.form.backends import MACHINE_CODE
 from suffice.form.bundle import SAMPLE
 from suffice.measure.model.timing import SLICE_S, TIE, by_turns, fastest, ratio
 from suffice.prove.model.edge import EDGE, holds_too_much, soonest
@@ -201,10 +202,13 @@ class ModelTrials:
         """Why a change is not built, or None."""
         if change.risk not in self.terms.allow:
             return f"it is {change.risk}: allow it with --allow {change.risk}"
-        if self.clock() > self.deadline:
+        if self.clock() + getattr(module, "BUILD_S", 0.0) > self.deadline:
             return "no time was left for it: give more with --time"
         if (spared_by := self._spared_by(change, module)) is not None:
             return f"{spared_by} holds, which makes it needless"
+        if getattr(module, "THAN_EXACT", False):
+            exact = [made for made in self.good.values() if made.changes and _is_exact(made.changes)]
+            source = min(exact, key=self._cost, default=source)
         if self.terms.minimise in BY_FIGURE or not source.changes:
             return None
         sure = [made for made in self.good.values() if made not in self.doubtful]
@@ -379,9 +383,9 @@ def _is_exact(changes: Sequence[Change]) -> bool:
     return all(change.risk is Risk.EXACT for change in changes)
 
 
-def _simplicity(made: Made) -> tuple[bool, int]:
-    """The less it alters and the fewer changes it took, the simpler."""
-    return (not _is_exact(made.changes), len(made.changes))
+def _simplicity(made: Made) -> tuple[bool, bool, int]:
+    """A graph is simpler than machine code; then, the less it alters and the fewer changes it took, the simpler."""
+    return (made.form.backend in MACHINE_CODE, not _is_exact(made.changes), len(made.changes))
 
 
 def _trial(made: Made, outcome: Outcome, reason: str) -> FormTrial:

@@ -1,0 +1,1 @@
+"""A made-up CUDA for the recording of TensorRT."""
