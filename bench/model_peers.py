@@ -8,8 +8,10 @@ and with a configuration that people who know it would write; its search is time
 leaves, installing apart. Then all forms are called by turns in processes of their own, and judged on a test set that
 nobody has seen, paired with the original. A peer that fails is told with its own words.
 
-Olive has an environment of its own, made of bench/peers/olive.txt at the first run (1.4 GB with the CPU build of torch:
-README.md says how to get it); SUFFICE_OLIVE_PYTHON names the interpreter of one that is ready.
+Olive has an environment of its own, made of bench/peers/olive.txt at the first run and kept among the temporary files:
+1.5 GB with the CPU build of torch, which pip takes where PIP_EXTRA_INDEX_URL names its index (README.md has it). Else
+SUFFICE_OLIVE_PYTHON names the interpreter of one that is ready. Searches are offline. The outcome of `olive optimize`,
+which takes a precision and no samples, is told as well.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import json
 import os
 import platform
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -105,7 +108,7 @@ def prepare(name, folder):
 def ran(command, task, name, environment):
     """What a command took, and why it failed, if it did; it runs in the task's folder."""
     log = task.place(name) / "log.txt"
-    begun = time.monotonic()
+    begun, used_s = time.monotonic(), processor_s()
     with log.open("w") as out:
         try:
             code = subprocess.run(
@@ -114,7 +117,14 @@ def ran(command, task, name, environment):
         except subprocess.TimeoutExpired:
             code = f"not ready within {LIMIT_S} s"
     row = {"command": without_folders(" ".join(command), task), "search_s": time.monotonic() - begun}
+    row["search_processor_s"] = processor_s() - used_s
     return row | ({"error": cause(log, code)} if code else {})
+
+
+def processor_s():
+    """Of what was started here and has ended: a busy machine alters it less than the clock's time."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def without_folders(text, task):
@@ -140,7 +150,8 @@ def try_suffice(task, name):
     if "error" in row:
         return row, None
     place = task.place(name)
-    row["chosen"] = json.loads((place / "found.json").read_text())["chosen"]
+    found = json.loads((place / "found.json").read_text())
+    row |= {"chosen": found["chosen"], "trials_s": {each["name"]: each["spent_s"] for each in found["trials"]}}
     return row, place / "bundle" if (place / "bundle").exists() else task.place("original")
 
 
@@ -278,7 +289,7 @@ def main():
     models = {}
     with tempfile.TemporaryDirectory() as scratch:
         if "olive" in args.peers:
-            python = olive_runs.interpreter(Path(scratch, "olive"))
+            python = olive_runs.interpreter()
             versions["in Olive's environment"] = olive_runs.versions(python)
             attempt = partial(try_olive, python=python)
             contestants |= dict.fromkeys(("olive", "olive tuned", "olive optimize"), attempt)

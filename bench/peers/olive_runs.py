@@ -10,7 +10,9 @@ Both are judged as suffice is: the least latency whose accuracy, on the same sam
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 import venv
 from pathlib import Path
 
@@ -29,21 +31,24 @@ SHOWN = (
 QUIET = {"OLIVE_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1"}
 
 
-def interpreter(folder):
-    """Of an environment with Olive: SUFFICE_OLIVE_PYTHON, else one that is made in the folder."""
+def interpreter():
+    """Of an environment with Olive: SUFFICE_OLIVE_PYTHON, else one that is made once, among the temporary files."""
     given = os.environ.get("SUFFICE_OLIVE_PYTHON")
     if given:
         return given
-    venv.create(folder, with_pip=True)
-    python = str(folder / "bin" / "python")
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(REQUIREMENTS)]
-    subprocess.run(command, check=True)
+    folder = Path(tempfile.gettempdir(), "suffice-bench-olive")
+    python, done = str(folder / "bin" / "python"), folder / "done.txt"
+    if not done.exists() or done.read_bytes() != REQUIREMENTS.read_bytes():
+        venv.create(folder, with_pip=True, clear=True)
+        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(REQUIREMENTS)]
+        subprocess.run(command, check=True)
+        shutil.copyfile(REQUIREMENTS, done)
     return python
 
 
 def versions(python):
     """Of what matters in its environment."""
-    names = ("olive-ai", "onnxruntime", "onnx", "torch", "transformers", "optuna")
+    names = ("olive-ai", "onnxruntime", "onnx", "torch", "transformers", "pydantic", "optuna")
     code = f"import importlib.metadata as m; print(*(m.version(n) for n in {names!r}))"
     told = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
     return dict(zip(names, told.stdout.split(), strict=True))
