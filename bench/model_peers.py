@@ -115,9 +115,11 @@ def ran(command, task, name, environment):
                 command, cwd=task.folder, env=environment, stdout=out, stderr=out, timeout=LIMIT_S, check=False
             ).returncode
         except subprocess.TimeoutExpired:
-            code = f"not ready within {LIMIT_S} s"
+            code = None
     row = {"command": without_folders(" ".join(command), task), "search_s": time.monotonic() - begun}
     row["search_processor_s"] = processor_s() - used_s
+    if code is None:
+        return {**row, "error": f"not ready within {LIMIT_S} s"}
     return row | ({"error": cause(log, code)} if code else {})
 
 
