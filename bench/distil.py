@@ -22,14 +22,14 @@ from random import Random
 
 import numpy as np
 import torch
+from harness import timed
 from public_data import PACKAGES, docstrings_of
 from torch import nn
 from torch.nn import functional
 
 from suffice.form.backends import open_form
 from suffice.form.description import Form
-from suffice.measure.model.timing import by_turns, ratio
-from suffice.run.worker import Worker
+from suffice.measure.model.timing import ratio
 
 ROOT = Path(__file__).resolve().parent
 FOLDER = Path(os.environ.get("SUFFICE_BENCH_MODELS") or Path(tempfile.gettempdir()) / "suffice-bench-models")
@@ -134,24 +134,6 @@ def search(folder, name, *options):
     return json.loads(told.read_text()), bundle
 
 
-def compared(folder, ways, samples, size, rounds):
-    """The ratio of the first form's time over the second's."""
-    workers = {}
-    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS)}
-    try:
-        for number, (name, form) in enumerate(ways.items()):
-            place = folder / f"worker-{number}-{size}"
-            place.mkdir()
-            workers[name] = Worker(place, environment=environment)
-            workers[name].call("suffice.form.calls:open_here", str(form), str(samples), threads=THREADS)
-        times = by_turns(workers, size, rounds=rounds, rng=Random(0))
-    finally:
-        for worker in workers.values():
-            worker.close()
-    first, second = ways
-    return ratio(times[first], times[second], Random(0))
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=30)
@@ -194,7 +176,9 @@ def main():
             "search_s": found["seconds"],
         }
         for size in (1, BATCH):
-            gain = compared(folder, {"whole": whole, "half": half}, folder / "samples", size, args.rounds)
+            rng, forms = Random(0), {"whole": whole, "half": half}
+            times = timed(forms, folder / "samples", size, threads=THREADS, rounds=args.rounds, rng=rng)
+            gain = ratio(times["whole"], times["half"], rng)
             row["speedup, the same backend"][f"batch {size}"] = [gain.value, gain.low, gain.high]
         row["share of the accuracy"] = row["accuracy"]["half"] / row["accuracy"]["whole"]
     machine = {"machine": platform.machine(), "processors": os.cpu_count(), "torch": torch.__version__}

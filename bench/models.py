@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +30,7 @@ from random import Random
 import numpy as np
 import torch
 from experts.models import Given, export, ways
+from harness import timed
 from model_targets import FLOORS, idle_blocks, minilm, test_set
 from torch.nn import functional
 
@@ -40,9 +40,8 @@ from suffice.form.samples import to_calibrate
 from suffice.form.target import load_target
 from suffice.measure.machine import this_machine
 from suffice.measure.model.subject import Subject
-from suffice.measure.model.timing import by_turns, ratio
+from suffice.measure.model.timing import ratio
 from suffice.measure.model.torch_target import inspect_module
-from suffice.run.worker import Worker
 
 ROOT = Path(__file__).resolve().parent
 TARGETS = ROOT / "model_targets.py"
@@ -130,23 +129,6 @@ def qualities(name, folders):
     return found
 
 
-def timed(folders, samples, size, rounds, rng):
-    """The times of all forms that take so many samples a call, by turns."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS)}
-    fitting = {
-        way: each for way, each in folders.items() if size == 1 or isinstance(Form.read(each).inputs[0].shape[0], str)
-    }
-    with ExitStack() as stack, tempfile.TemporaryDirectory() as scratch:
-        workers = {}
-        for number, (way, folder) in enumerate(fitting.items()):
-            place = Path(scratch, str(number))
-            place.mkdir()
-            worker = stack.enter_context(Worker(place, environment=environment))
-            worker.call("suffice.form.calls:open_here", str(folder), str(samples), threads=THREADS)
-            workers[way] = worker
-        return by_turns(workers, size, rounds=rounds, rng=rng)
-
-
 def try_model(name, folder, rounds):
     """One model: both searches, everything by hand, and all of it by turns."""
     flags, rng = set(this_machine().flags), Random(0)
@@ -172,8 +154,9 @@ def try_model(name, folder, rounds):
             {"original": original, **{each: hand[each] for each in good}, way: bundles[way]},
             folder / "samples",
             size,
-            rounds,
-            rng,
+            threads=THREADS,
+            rounds=rounds,
+            rng=rng,
         )
         medians = {each: statistics.median(one.calls) for each, one in times.items()}
         best = min((each for each in good if each in medians), key=medians.get)
