@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from suffice.change.model.rounding.units import too_small_to_read
+from suffice.change.model.rounding.units import nothing_to_read
 from suffice.form.description import Form, Port
 from suffice.measure.model.subject import Subject
 from suffice.prove.model.forms import ORIGINAL, Made
@@ -100,8 +100,13 @@ def test_the_smallest_is_chosen_though_the_original_is_smaller(tmp_path: Path) -
 
 def test_weights_alone_are_tried_for_their_size(tmp_path: Path) -> None:
     """Of a model so small that reading them takes no time, and only where size is what counts."""
-    assert too_small_to_read(SUBJECT) == ""
-    assert "stay in the processor's caches" in too_small_to_read(replace(SUBJECT, by_size=False))
+    assert nothing_to_read(SUBJECT) == ""
+    assert "stay in the processor's caches" in nothing_to_read(replace(SUBJECT, by_size=False))
+    kinds = {"Conv2d": 20, "BatchNorm2d": 20, "Linear": 1}
+    assert nothing_to_read(replace(SUBJECT, layers=kinds)) == ""
+    large = replace(SUBJECT, layers=kinds, by_size=False, weight_bytes=1 << 30)
+    assert "convolutions" in nothing_to_read(large)
+    assert nothing_to_read(replace(large, layers={"Conv1d": 1, "Linear": 24, "LayerNorm": 12})) == ""
     _, trials, _ = searched(tmp_path, {})
     assert "openvino-weights (bits=4)" in trials
 

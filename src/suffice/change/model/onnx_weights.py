@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from suffice.change.model.rounding.units import too_small_to_read
+from suffice.change.model.rounding.units import nothing_to_read
 from suffice.form.description import Form
 from suffice.measure.model.subject import Subject
 
@@ -35,7 +35,7 @@ FAST = 4
 
 def propose(subject: Subject, flags: frozenset[str]) -> list[dict[str, Any]] | str:
     """4 bits and 8 bits, where there is enough to read."""
-    small = too_small_to_read(subject)
+    small = nothing_to_read(subject)
     if small:
         return small
     return [{"bits": 4}, {"bits": 8}] if subject.samples.get("calibrate", 0) else [{"bits": 8}]

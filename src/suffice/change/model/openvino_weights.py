@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from suffice.change.model.rounding.units import too_small_to_read
+from suffice.change.model.rounding.units import nothing_to_read
 from suffice.form.description import Form
 from suffice.measure.model.subject import Subject
 
@@ -30,7 +30,7 @@ GROUP = 64
 
 def propose(subject: Subject, flags: frozenset[str]) -> list[dict[str, Any]] | str:
     """8 bits and 4 bits, where there is enough to read."""
-    return too_small_to_read(subject) or [{"bits": 8}, {"bits": 4}]
+    return nothing_to_read(subject) or [{"bits": 8}, {"bits": 4}]
 
 
 def gain(flags: frozenset[str]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from suffice.measure.model.subject import Subject
 from suffice.records import as_json
 
 LABELS = "labels"
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN")
 
 
 def inspect_onnx(_: dict[str, Any], target: str, folder: str, *, samples: str | None, quality: str | None) -> Any:
@@ -41,7 +43,8 @@ def inspect_onnx(_: dict[str, Any], target: str, folder: str, *, samples: str | 
     if not all(np.isfinite(each).all() for each in batch.inputs if each.dtype.kind == "f"):
         raise ModelError(f"{samples} holds values that are not finite")
     counts = write_samples(Path(folder), [batch])
-    weights = onnx.load(target, load_external_data=True).graph.initializer
+    graph = onnx.load(target, load_external_data=True).graph
+    weights = graph.initializer
     chance = None
     if labels is not None and labels.dtype.kind in "iu" and labels.ndim == 1:
         chance = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
@@ -53,8 +56,15 @@ def inspect_onnx(_: dict[str, Any], target: str, folder: str, *, samples: str | 
         quality=quality or ("agreement" if chance is None else "accuracy"),
         samples=counts,
         chance=chance,
+        layers=_layers(graph),
     )
     return as_json(subject)
+
+
+def _layers(graph: Any) -> dict[str, int]:
+    """How many nodes have weights, by their kind."""
+    known = {each.name for each in graph.initializer}
+    return dict(Counter(node.op_type for node in graph.node if node.op_type in LAYERS and known & set(node.input[1:2])))
 
 
 def _dtype(kind: str) -> str:

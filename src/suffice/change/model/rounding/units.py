@@ -20,8 +20,12 @@ def too_few_to_calibrate(subject: Subject) -> str:
     return "" if count >= FEWEST_SAMPLES else f"calibration needs {FEWEST_SAMPLES} samples, and there are {count}"
 
 
-def too_small_to_read(subject: Subject) -> str:
-    """Why there is nothing to gain by reading fewer bytes; empty if there is."""
+def nothing_to_read(subject: Subject) -> str:
+    """Why there is nothing to gain by weights of few bytes; empty if there is."""
+    layers = {kind: count for kind, count in (subject.layers or {}).items() if "Norm" not in kind}
+    convolutions = sum(count for kind, count in layers.items() if "Conv" in kind)
+    if 2 * convolutions > sum(layers.values()) and not subject.by_size:
+        return "most of its layers are convolutions, whose weights are unpacked when it is opened"
     if subject.by_size or subject.weight_bytes >= LEAST_BYTES:
         return ""
     return f"its weights of {subject.weight_bytes / 2**20:.1f} MiB stay in the processor's caches"
