@@ -26,6 +26,7 @@ from suffice.cli.telling import say, write_json
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Of both; else the processors allowed.")
 @click.option("--batches", default="1,8,32", show_default=True, help="Samples of a call that are timed.")
+@click.option("--trust", is_flag=True, help="Open machine code too, which runs whatever its writer put there.")
 @click.option("--json", "json_path", type=click.Path(), help="Write what was found as JSON; - is the output.")
 def diff(
     a: Path,
@@ -35,6 +36,7 @@ def diff(
     metric: str | None,
     threads: int | None,
     batches: str,
+    trust: bool,
     json_path: str | None,
 ) -> None:
     """Compare two bundles on the same samples: how they came about, their answers, quality and speed.
@@ -52,6 +54,7 @@ def diff(
         quality=metric,
         threads=threads or max(1, int(this_machine().processors_allowed)),
         batches=batches_of(batches),
+        trust=trust,
     )
     say("opening both, asking them the same, and timing them by turns")
     with tempfile.TemporaryDirectory(prefix="suffice-diff-") as place:

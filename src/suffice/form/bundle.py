@@ -185,7 +185,7 @@ def _require_trusted(folder: Path, form: Form, *, trust: bool) -> None:
     if form.backend in MACHINE_CODE and not trust:
         raise ModelError(
             f"{folder} holds machine code ({form.backend}), which runs whatever its writer put there",
-            hint="suffice.load(folder, trust=True) opens it where you trust who wrote it",
+            hint="suffice.load(folder, trust=True), or --trust, opens it where you trust who wrote it",
         )
     missing = sorted(set(form.settings.get("instructions", ())) - flags_here())
     if missing:

@@ -25,9 +25,9 @@ def open_here(kept: Kept, folder: str, samples: str, *, threads: int) -> dict[st
     return _opened(kept, folder, samples, lambda: open_form(Path(folder), threads))
 
 
-def open_bundle(kept: Kept, folder: str, samples: str, *, threads: int) -> dict[str, Any]:
+def open_bundle(kept: Kept, folder: str, samples: str, *, threads: int, trust: bool) -> dict[str, Any]:
     """The same of a bundle, once its files are those that were written; looking at them is part of the seconds."""
-    return _opened(kept, folder, samples, lambda: load(folder, threads=threads).session)
+    return _opened(kept, folder, samples, lambda: load(folder, threads=threads, trust=trust).session)
 
 
 def _opened(kept: Kept, folder: str, samples: str, opening: Callable[[], Session]) -> dict[str, Any]:

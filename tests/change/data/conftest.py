@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from suffice.agent.rig.job import Job
 from suffice.change.data import sample_cache
 from suffice.change.data.keeping.values import bits
-from suffice.change.data.looking import apart, choice, study
+from suffice.change.data.looking import apart, choice, study, tracing
 from tests.change.data.data_job import train
 from tests.change.data.made_sets import write_files
 from tests.conftest import steady
@@ -40,8 +40,14 @@ class Only(Job):
 @pytest.fixture(autouse=True)
 def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept hangs on no machine's pace: it is worth it on a fast one, and all is looked at on a slow."""
-    monkeypatch.setattr(choice, "GAIN", 0.0)
-    monkeypatch.setattr(study, "TRACE_S", 60.0)
+    for module, name, value in (
+        (choice, "GAIN", 0.0),
+        (choice, "WORTH_IT", 0.01),
+        (study, "WORTH_IT", 0.01),
+        (study, "TRACE_S", 60.0),
+        (tracing, "LEAST_CALL_S", 0.0),
+    ):
+        monkeypatch.setattr(module, name, value)
 
 
 @pytest.fixture

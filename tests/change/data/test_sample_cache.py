@@ -79,7 +79,6 @@ REFUSED = {
     "Counter": "returned something else when called again",
     "Odd": "returns what can't be kept: tests.change.data.made_sets.Sample",
     "KeepsAll": "keeps its results by itself",
-    "Cheap": "draws random|takes long",
 }
 
 
@@ -95,6 +94,15 @@ def test_what_does_not_repeat_is_refused(name: str, files: list[str], caching: C
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1:] == (random.getstate(), vars(dataset))
     assert torch.equal(own, dataset.generator.get_state() if name == "OwnGenerator" else torch.zeros(1))
+
+
+def test_what_is_cheap_is_not_kept(
+    files: list[str], caching: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the usual bounds."""
+    monkeypatch.undo()
+    with pytest.raises(Refused, match="draws random|takes long"):
+        caching(made_sets.Cheap(files))
 
 
 def test_a_result_that_is_made_as_fast_as_found_is_not_kept(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from suffice.change.model import inductor
 from suffice.change.model.rounding.units import nothing_to_read
 from suffice.form.description import Form, Port
 from suffice.measure.model.subject import Subject
@@ -102,6 +103,7 @@ def test_weights_alone_are_tried_for_their_size(tmp_path: Path) -> None:
     """Of a model so small that reading them takes no time, and only where size is what counts."""
     assert nothing_to_read(SUBJECT) == ""
     assert "stay in the processor's caches" in nothing_to_read(replace(SUBJECT, by_size=False))
+    assert "takes PyTorch" in inductor.propose(SUBJECT, frozenset())
     kinds = {"Conv2d": 20, "BatchNorm2d": 20, "Linear": 1}
     assert nothing_to_read(replace(SUBJECT, layers=kinds)) == ""
     large = replace(SUBJECT, layers=kinds, by_size=False, weight_bytes=1 << 30)

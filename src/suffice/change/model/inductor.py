@@ -35,6 +35,8 @@ def propose(subject: Subject, flags: frozenset[str]) -> list[dict[str, Any]] | s
     """Of a module, where there is a compiler."""
     if subject.form.backend != "eager":
         return "it compiles modules of PyTorch, and this is a graph already"
+    if subject.by_size:
+        return "to run it takes PyTorch, which is larger than any model that is to be small"
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:
         return f"there is no C++ compiler {compiler}: install one (apt install g++), or name yours in CXX"

@@ -32,7 +32,10 @@ PART, LABELS = "all", "labels"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiffTerms:
-    """`samples` is an .npz with an array for each input, and `labels`; `batches` are the samples of a timed call."""
+    """`samples` is an .npz with an array for each input, and `labels`; `batches` are the samples of a timed call.
+
+    `trust`: a bundle may be machine code.
+    """
 
     samples: Path | None = None
     quality: str | None = None
@@ -40,6 +43,7 @@ class DiffTerms:
     batches: tuple[int, ...] = (1, 8, 32)
     rounds: int = ROUNDS
     seed: int = 0
+    trust: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,7 +163,8 @@ def _compared(sides: tuple[Side, Side], batches: Sequence[Batch], place: Path, t
         for name, side in zip("ab", sides, strict=True):
             (place / name).mkdir()
             worker = stack.enter_context(Worker(place / name, environment=with_threads(terms.threads)))
-            told = worker.call("suffice.form.calls:open_bundle", str(side.folder), str(place), threads=terms.threads)
+            opened = {"threads": terms.threads, "trust": terms.trust}
+            told = worker.call("suffice.form.calls:open_bundle", str(side.folder), str(place), **opened)
             figures.append(_opened(side, told))
             files.append(str(place / f"{name}.npz"))
             worker.call("suffice.form.calls:answer", str(place), PART, files[-1])

@@ -185,6 +185,7 @@ def _is_picture(value: Any) -> bool:
 
 def _functions(codes: set[types.CodeType]) -> dict[types.CodeType, Any]:
     """The function of each code that is one function's only, and can be stood in for."""
+    gc.collect()  # what nobody holds any more is no function
     sharing: dict[types.CodeType, list[Any]] = {code: [] for code in codes}
     for thing in gc.get_referrers(*codes) if codes else ():
         if can_stand_in(thing) and thing.__code__ in codes:
