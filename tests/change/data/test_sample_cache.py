@@ -101,7 +101,7 @@ def test_what_is_cheap_is_not_kept(
 ) -> None:
     """By the usual bounds."""
     monkeypatch.undo()
-    with pytest.raises(Refused, match="draws random|takes long"):
+    with pytest.raises(Refused, match=r"draws random|takes long"):
         caching(made_sets.Cheap(files))
 
 

@@ -103,7 +103,7 @@ def test_weights_alone_are_tried_for_their_size(tmp_path: Path) -> None:
     """Of a model so small that reading them takes no time, and only where size is what counts."""
     assert nothing_to_read(SUBJECT) == ""
     assert "stay in the processor's caches" in nothing_to_read(replace(SUBJECT, by_size=False))
-    assert "takes PyTorch" in inductor.propose(SUBJECT, frozenset())
+    assert "takes PyTorch" in inductor.propose(replace(SUBJECT, target="target.py:model"), frozenset())
     kinds = {"Conv2d": 20, "BatchNorm2d": 20, "Linear": 1}
     assert nothing_to_read(replace(SUBJECT, layers=kinds)) == ""
     large = replace(SUBJECT, layers=kinds, by_size=False, weight_bytes=1 << 30)
