@@ -77,7 +77,8 @@ def test_large_inputs_get_finer_steps(bits: int, seed: int) -> None:
     weights = rng.normal(size=(OUTPUTS, INPUTS))
     x = correlated(np.random.default_rng(seed + 100)) * np.where(rng.random(INPUTS) < 0.08, 12.0, 1.0)
     products, unseen = x[:300].T @ x[:300] / 300, x[300:].T @ x[300:] / 100
-    factor = factors(weights, products, bits=bits, group=32)
+    factor, left = factors(weights, products, bits=bits, group=32)
+    assert left < 0.7
     assert factor.max() > 1.5 * factor.min()
     plain, scaled = to_nearest(weights, bits=bits, group=32), to_nearest(weights * factor, bits=bits, group=32)
     for seen in (products, unseen):
@@ -90,7 +91,8 @@ def test_large_inputs_get_finer_steps(bits: int, seed: int) -> None:
 def test_alike_inputs_need_no_factors() -> None:
     """The error without them is what is reached: the factors are near one."""
     weights = np.random.default_rng(0).normal(size=(OUTPUTS, INPUTS))
-    factor = factors(weights, np.eye(INPUTS), bits=4, group=32)
+    factor, left = factors(weights, np.eye(INPUTS), bits=4, group=32)
+    assert left == 1
     np.testing.assert_allclose(factor, 1.0)
 
 

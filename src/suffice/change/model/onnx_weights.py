@@ -84,7 +84,9 @@ def _rounded(weights: Any, products: Any, bits: int) -> tuple[Any, Any]:
     from suffice.change.model.rounding.awq import factors, mended
 
     plain, error = mended(weights, products, np.ones(weights.shape[1]), bits=bits, group=GROUP)
-    factor = factors(weights, products, bits=bits, group=GROUP)
+    factor, left = factors(weights, products, bits=bits, group=GROUP)
+    if left > CLEARLY:
+        return plain, None
     rounded, less = mended(weights, products, factor, bits=bits, group=GROUP)
     return (rounded, factor) if less < CLEARLY * error else (plain, None)
 

@@ -17,11 +17,14 @@ from suffice.change.model.rounding.groups import TINY, Array, Rounded, to_neares
 POWERS = np.linspace(0.0, 1.0, 11)[1:]
 
 
-def factors(weights: Array, products: Array, *, bits: int, group: int) -> Array:
-    """The factor (inputs,) of each input with which rounding to the nearest errs least; ones where none helps."""
+def factors(weights: Array, products: Array, *, bits: int, group: int) -> tuple[Array, float]:
+    """The factor (inputs,) of each input with which rounding to the nearest errs least; what is left of the error.
+
+    Where none helps they are ones, and all is left.
+    """
     large = np.sqrt(np.maximum(np.diag(products), TINY))
     best = np.ones(weights.shape[1])
-    least = error_of(weights, to_nearest(weights, bits=bits, group=group), products)
+    plain = least = error_of(weights, to_nearest(weights, bits=bits, group=group), products)
     for power in POWERS:
         tried = large**power
         tried /= np.sqrt(tried.max() * tried.min())
@@ -29,7 +32,7 @@ def factors(weights: Array, products: Array, *, bits: int, group: int) -> Array:
         error = error_of(weights * tried, rounded, _divided(products, tried))
         if error < least:
             best, least = tried, error
-    return best
+    return best, least / plain if plain else 1.0
 
 
 def mended(weights: Array, products: Array, factor: Array, *, bits: int, group: int) -> tuple[Rounded, float]:
