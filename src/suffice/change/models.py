@@ -23,6 +23,7 @@ ORDER = (
     "openvino-weights",
     "onnx-dynamic-int8",
     "onnx-outliers",
+    "onnx-mixed",
     "onnx-static-int8",
     "onnx-weights",
     "static-shapes",
@@ -32,6 +33,11 @@ ORDER = (
 """Cheap before dear, and what others start from before them."""
 STRUCTURES = ("layer-dropping", "channel-pruning", "low-rank", "head-pruning", "quantisation-aware")
 """What makes another model, whose forms are tried in the same order."""
+ROOMS = {
+    "structure": STRUCTURES,
+    "devices": DEVICES,
+    "rescue": ("openvino-mixed", "onnx-outliers", "onnx-mixed"),
+}
 
 
 def technique(name: str) -> Any:
@@ -39,7 +45,7 @@ def technique(name: str) -> Any:
     known = (*ORDER, *STRUCTURES)
     if name not in known:
         raise KeyError(f"there is no technique {name!r} for models; these are known: {', '.join(known)}")
-    room = ".structure" if name in STRUCTURES else ".devices" if name in DEVICES else ""
+    room = next((f".{room}" for room, names in ROOMS.items() if name in names), "")
     return import_module(f"suffice.change.model{room}.{name.replace('-', '_')}")
 
 

@@ -139,7 +139,7 @@ class ModelTrials:
                 self.refused.append((name, f"there is no form by {rescued} whose quality is in doubt"))
                 continue
             if doubtful is not None and hasattr(module, "BISECTS"):
-                yield from self._bisected(name, module, doubtful, root)
+                yield from self._bisected(change_of(name, proposed[0]), module, doubtful, root)
                 continue
             for settings in proposed:
                 yield from self._of_each(change_of(name, settings), module, root)
@@ -161,13 +161,14 @@ class ModelTrials:
         own = (each for each in self.doubtful if each.changes[: len(root.changes)] == root.changes)
         return next((each for each in own if each.changes[-1].id == by), None)
 
-    def _bisected(self, name: str, module: Any, source: Made, root: Made) -> Iterator[FormTrial]:
+    def _bisected(self, change: Change, module: Any, quick: Made, root: Made) -> Iterator[FormTrial]:
         """Forms between one that is quick and loses too much and one that loses less: as quick as the floor lets be."""
         low, high = 0.0, 1.0
+        source = quick if module.AFTER == module.RESCUES else self._sources(module, root)[0]
         for _ in range(BISECTIONS):
             share = (low + high) / 2
-            change = change_of(name, {module.BISECTS: share})
-            reason = self._not_worth(change, module, source)
+            change = replace(change, settings={**change.settings, module.BISECTS: share})
+            reason = self._not_worth(change, module, quick)
             if reason is not None:
                 self.refused.append((change.name, reason))
                 return
@@ -179,7 +180,7 @@ class ModelTrials:
             if missed is None:
                 high = share
             else:
-                low, source = share, replace(source, ratios=missed.ratios)  # those after it are slower yet
+                low, quick = share, replace(quick, ratios=missed.ratios)  # those after it are slower yet
 
     def _sources(self, module: Any, root: Made) -> list[Made]:
         """The forms of a model that a technique starts from: where any of a backend's would do, the best.

@@ -19,6 +19,12 @@ THRESHOLD = 6.0
 LARGEST = 127
 
 
+def rounded(values: Array, *, axis: int | None) -> Array:
+    """The values as 8 bits tell them, with a scale for each row (`axis` 1) or one for all (None)."""
+    scale = np.maximum(np.abs(values).max(axis=axis, keepdims=True), TINY) / LARGEST
+    return np.rint(values / scale) * scale
+
+
 def product8(x: Array, weights: Array) -> Array:
     """`x` (samples, inputs) times weights (outputs, inputs), both in 8 bits: (samples, outputs)."""
     x_scale, weight_scale = (np.maximum(np.abs(each).max(axis=1), TINY) / LARGEST for each in (x, weights))

@@ -10,7 +10,8 @@ import onnxruntime
 import pytest
 import torch
 
-from suffice.change.model import onnx_dynamic_int8, onnx_outliers
+from suffice.change.model import onnx_dynamic_int8
+from suffice.change.model.rescue import onnx_outliers
 from suffice.form.description import Form, Port
 from suffice.form.samples import Batch, write_samples
 

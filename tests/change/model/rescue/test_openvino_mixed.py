@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suffice.change.model.openvino_mixed import ranked
+from suffice.change.model.rescue.openvino_mixed import ranked
 from suffice.change.models import build_form
 from suffice.form.backends import open_form
 from suffice.form.description import Form
@@ -13,7 +13,7 @@ from suffice.measure.model.subject import Subject
 from suffice.measure.model.torch_target import inspect_module
 from tests.form.targets import planted
 
-TARGETS = Path(__file__).parents[2] / "form" / "targets.py"
+TARGETS = Path(__file__).parents[3] / "form" / "targets.py"
 NEEDED = ("onnx-runtime", "openvino", "openvino-int8")
 
 

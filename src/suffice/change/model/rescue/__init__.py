@@ -1,0 +1,1 @@
+"""What is tried where 8 bits everywhere lose too much: some of the model stays precise."""
