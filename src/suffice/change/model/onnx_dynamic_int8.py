@@ -27,7 +27,7 @@ FILE = "model.onnx"
 PRODUCTS = ("MatMul", "Gemm", "Attention", "Gather", "LSTM")
 
 
-def propose(subject: Subject, flags: frozenset[str]) -> list[dict[str, Any]] | str:
+def propose(subject: Subject, flags: frozenset[str]) -> list[dict[str, Any]]:
     """With weights of 7 bits where sums of 8-bit products overflow."""
     return [{} if flags & FAST_UNITS else {"reduce_range": True}]
 
