@@ -27,8 +27,7 @@ from suffice.records import Change, FormTrial, Judgement, Outcome, Risk
 from suffice.run.worker import WorkerError
 
 ROUNDS, LAST_ROUNDS, LAST_CALLS = 6, 20, 10
-LEAST_GAIN = 1.03
-BISECTIONS = 4
+LEAST_GAIN, BISECTIONS = 1.03, 4
 LEAST_COSINE = 0.9
 MOST_STRETCHED = 1.25
 MOST_ROUNDING = 1e-3
